@@ -1,0 +1,366 @@
+"""What kernel, broker and worker promise each other: names, states and the JSON that crosses between them.
+
+Standard library only and no I/O. Both sides import this module; it imports neither.
+Wire objects are frozen dataclasses with ``as_dict`` and ``from_dict``; ``from_dict`` validates and raises
+:class:`~codeexec_magic.errors.DecodeError`, so bad bytes never surface as a ``KeyError`` somewhere deep inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final
+
+from codeexec_magic.errors import DecodeError
+
+#: version of every JSON object below; a reader refuses a version it does not know
+SCHEMA_VERSION: Final = 1
+#: the Celery task that runs a cell
+TASK_NAME: Final = "codeexec.execute"
+
+QUEUE_DEFAULT: Final = "code_execution"
+QUEUE_HEAVY: Final = "code_execution_heavy"
+#: the queues every deployment has; workers may announce more
+QUEUES: Final = (QUEUE_DEFAULT, QUEUE_HEAVY)
+NAMESPACE_DEFAULT: Final = "default"
+
+#: one event is one JSON object in the Jupyter messaging protocol's terms: ``{"type": msg_type, **content}``.
+#: These are what a cell may emit; ``status`` and ``end`` are added by the job store.
+OUTPUT_EVENTS: Final = frozenset(
+    {"stream", "display_data", "update_display_data", "execute_result", "clear_output", "truncated"}
+)
+
+
+class Status(StrEnum):
+    """Where a job stands. The last four are terminal."""
+
+    QUEUED = "queued"  #: waiting for a worker
+    RUNNING = "running"  #: a worker holds the lease
+    RETRYING = "retrying"  #: an attempt failed; the next one is due at a known time
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  #: ended, and running it again would not help
+    DEAD_LETTERED = "dead_lettered"  #: gave up after the last retry or the third worker death
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing further will happen to the job by itself."""
+        return self in _TERMINAL
+
+
+_TERMINAL: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.DEAD_LETTERED, Status.CANCELLED})
+
+
+class Reason(StrEnum):
+    """Why one attempt ended, decided by the sandbox's parent from what it saw, never from what the cell wrote."""
+
+    OK = "ok"  #: ended by itself, exit 0, no limit event
+    ERROR = "error"  #: the cell raised
+    EXIT = "exit"  #: sys.exit(n > 0) or os._exit
+    TIMEOUT = "timeout"  #: soft or hard wall limit
+    CPU = "cpu"  #: processor time limit
+    MEMORY = "memory"  #: the tree's memory limit, or MemoryError
+    DISK = "disk"  #: file size, disk or inode limit
+    OUTPUT = "output"  #: output flood
+    SIGNAL = "signal"  #: killed by a signal of its own doing
+    CANCELLED = "cancelled"  #: the user said so
+    INTERNAL = "internal"  #: the sandbox could not be set up, or broke
+    WORKER_LOST = "worker_lost"  #: the worker died under it
+
+
+#: reasons that the default policy retries; ``worker_lost`` runs again at once and is counted apart
+RETRIED: Final = frozenset({Reason.TIMEOUT, Reason.CPU, Reason.MEMORY, Reason.INTERNAL})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cell's whole process tree may use. Defaults are those of the default queue."""
+
+    soft_s: float = 90.0  #: wall seconds until SoftTimeLimitExceeded is raised in the cell
+    hard_s: float = 120.0  #: wall seconds until the tree is killed
+    cpu_s: float = 120.0  #: processor seconds of the tree
+    memory_mb: int = 1024  #: memory of the tree, tmpfs files included
+    processes: int = 10  #: processes of the tree
+    file_mb: int = 100  #: size of one file
+    disk_mb: int = 512  #: all files together
+    inodes: int = 20_000  #: number of files
+    output_kb: int = 1024  #: bytes kept of stdout, of stderr and of displays, each
+    descriptors: int = 256  #: open files per process
+    shm_mb: int = 64  #: /dev/shm
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+                raise DecodeError(f"limit {f.name} must be a positive number, not {value!r}")
+            if f.type == "int" and int(value) != value:
+                raise DecodeError(f"limit {f.name} must be a whole number, not {value!r}")
+        if self.soft_s > self.hard_s:
+            raise DecodeError(f"soft limit {self.soft_s:g} s is above the hard limit {self.hard_s:g} s")
+
+    def as_dict(self) -> dict[str, float]:
+        """The wire form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Limits:
+        """Decode; unknown keys are refused, missing ones take their default.
+
+        Raises:
+            DecodeError: not a mapping of known names to positive numbers.
+        """
+        return cls(**_known(cls, data, "limits"))
+
+    def above(self, ceiling: Limits) -> list[str]:
+        """Names of the limits that ask for more than ``ceiling``."""
+        return [f.name for f in fields(self) if getattr(self, f.name) > getattr(ceiling, f.name)]
+
+
+#: the seed's limits for each queue of every deployment
+DEFAULT_LIMITS: Final[Mapping[str, Limits]] = {
+    QUEUE_DEFAULT: Limits(),
+    QUEUE_HEAVY: Limits(soft_s=240.0, hard_s=300.0, cpu_s=300.0),
+}
+#: hard wall limit = soft limit + this, when only the soft one is given (seconds)
+HARD_AFTER_SOFT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class ExecutionRequest:
+    """One cell to run, as the client submits it and the worker receives it."""
+
+    task_id: str
+    code: str
+    queue: str = QUEUE_DEFAULT
+    limits: Limits = field(default_factory=Limits)
+    retries: int = 3  #: runs after the first one, for the reasons in RETRIED
+    retry_waits_s: tuple[float, ...] = (5.0, 25.0, 125.0)  #: before +-20 % jitter; the last one repeats
+    cache: str = "use"  #: ``use``, ``refresh`` (run, then store) or ``off``
+    network: bool = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)  #: JSON values bound in the cell
+    outputs: tuple[str, ...] = ()  #: names whose values come back
+    label: str = ""  #: what monitors show instead of the code
+
+    def as_dict(self) -> dict[str, Any]:
+        """The wire form."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["limits"] = self.limits.as_dict()
+        data["inputs"] = dict(self.inputs)
+        data["outputs"] = list(self.outputs)
+        data["retry_waits_s"] = list(self.retry_waits_s)
+        return {"schema": SCHEMA_VERSION, **data}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ExecutionRequest:
+        """Decode and validate.
+
+        Raises:
+            DecodeError: anything missing, unknown or of the wrong type.
+        """
+        known = _known(cls, _versioned(data, "request"), "request")
+        for name, kind in _REQUEST_TYPES.items():
+            if name in known and (
+                not isinstance(known[name], kind) or isinstance(known[name], bool) is not (kind is bool)
+            ):
+                raise DecodeError(f"request field {name} has the wrong type: {type(known[name]).__name__}")
+        if "task_id" not in known or "code" not in known:
+            raise DecodeError("request lacks task_id or code")
+        if known.get("cache", "use") not in ("use", "refresh", "off"):
+            raise DecodeError(f"request field cache must be use, refresh or off, not {known['cache']!r}")
+        known["limits"] = Limits.from_dict(known.get("limits", {}))
+        known["outputs"] = tuple(str(name) for name in known.get("outputs", ()))
+        waits = known.get("retry_waits_s", (5.0, 25.0, 125.0))
+        if not waits or not all(_is_number(wait) and 0 <= wait <= 86_400 for wait in waits):
+            raise DecodeError("request field retry_waits_s must be numbers of seconds from 0 to 86400")
+        known["retry_waits_s"] = tuple(float(wait) for wait in waits)
+        if not 0 <= known.get("retries", 3) <= 100:
+            raise DecodeError("request field retries must be from 0 to 100")
+        return cls(**known)
+
+
+_REQUEST_TYPES: Final[Mapping[str, type]] = {
+    "task_id": str,
+    "code": str,
+    "queue": str,
+    "limits": dict,
+    "retries": int,
+    "retry_waits_s": list,
+    "cache": str,
+    "network": bool,
+    "inputs": dict,
+    "outputs": list,
+    "label": str,
+}
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """The exception that ended a cell, as text."""
+
+    ename: str
+    evalue: str
+    traceback: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The wire form."""
+        return {"ename": self.ename, "evalue": self.evalue, "traceback": list(self.traceback)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ErrorInfo:
+        """Decode; every field becomes text.
+
+        Raises:
+            DecodeError: not a mapping with ``ename``.
+        """
+        if not isinstance(data, Mapping) or "ename" not in data:
+            raise DecodeError("error must be an object with ename, evalue and traceback")
+        lines = data.get("traceback") or []
+        if not isinstance(lines, list | tuple):
+            raise DecodeError("error traceback must be a list of lines")
+        return cls(str(data["ename"]), str(data.get("evalue", "")), tuple(str(line) for line in lines))
+
+
+@dataclass(frozen=True)
+class ExecutionResult:
+    """The one recorded outcome of a job."""
+
+    task_id: str
+    code_hash: str
+    success: bool
+    status: Status
+    reason: Reason
+    returncode: int | None = None  #: exit status of the cell's process; negative for a signal
+    execution_time_ms: int = 0  #: wall time of the last attempt, without queueing
+    memory_used_mb: float | None = None  #: peak of the cell's process tree
+    retry_count: int = 0
+    timestamp: str = ""  #: end, ISO 8601, UTC, server time
+    worker_id: str | None = None
+    error: ErrorInfo | None = None
+    verdict: str = ""  #: one line for people: which limit, the peak, the option that raises it
+    cached: bool = False
+    cached_age_s: float | None = None
+    cached_from: str | None = None  #: task id of the run that filled the cache
+    wait_time_ms: int = 0  #: from submission (or due retry) to start, backoff excluded
+    queue: str = QUEUE_DEFAULT
+    attempts: tuple[Mapping[str, Any], ...] = ()  #: worker, start, end, reason of each run
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    isolation: Mapping[str, Any] = field(default_factory=dict)
+    truncated: Mapping[str, Any] = field(default_factory=dict)  #: bytes dropped, by stream
+    values: Mapping[str, Any] = field(default_factory=dict)  #: JSON values of the requested outputs
+    outputs: tuple[Mapping[str, Any], ...] = ()  #: ordered output events of the last attempt
+
+    @property
+    def stdout(self) -> str:
+        """Everything the cell wrote to standard output, in order."""
+        return stream_text(self.outputs, "stdout")
+
+    @property
+    def stderr(self) -> str:
+        """Everything the cell wrote to standard error, in order."""
+        return stream_text(self.outputs, "stderr")
+
+    def as_dict(self, *, outputs: bool = True) -> dict[str, Any]:
+        """The wire form; ``stdout`` and ``stderr`` are derived from ``outputs`` and always present."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["error"] = self.error.as_dict() if self.error else None
+        data["attempts"] = [dict(attempt) for attempt in self.attempts]
+        data["outputs"] = [dict(event) for event in self.outputs]
+        for name in ("limits", "isolation", "truncated", "values"):
+            data[name] = dict(data[name])
+        if not outputs:
+            del data["outputs"]
+        return {"schema": SCHEMA_VERSION, **data, "stdout": self.stdout, "stderr": self.stderr}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ExecutionResult:
+        """Decode and validate.
+
+        Raises:
+            DecodeError: anything missing or of the wrong type.
+        """
+        # a newer worker may add fields: ignored here, unlike in a request, where one could carry a limit
+        names = {f.name for f in fields(cls)}
+        known = {k: v for k, v in _versioned(data, "result").items() if k in names}
+        try:
+            known["status"] = Status(known["status"])
+            known["reason"] = Reason(known["reason"])
+            known["error"] = ErrorInfo.from_dict(known["error"]) if known.get("error") else None
+            known["attempts"] = tuple(known.get("attempts") or ())
+            known["outputs"] = tuple(decode_event(event) for event in known.get("outputs") or ())
+            return cls(**known)
+        except (KeyError, TypeError, ValueError) as err:
+            raise DecodeError(f"result does not follow the contract: {err}") from None
+
+
+def stream_text(events: Any, name: str) -> str:
+    """The concatenated text of the ``stream`` events called ``name``."""
+    return "".join(e["text"] for e in events if e.get("type") == "stream" and e.get("name") == name)
+
+
+def decode_event(data: Any) -> dict[str, Any]:
+    """Check the shape of one event that came from a worker or from Redis.
+
+    Raises:
+        DecodeError: not an object with a ``type``, or its known fields have the wrong type.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("type"), str):
+        raise DecodeError("event must be an object with a type")
+    kind = data["type"]
+    if kind == "stream" and not (isinstance(data.get("text"), str) and data.get("name") in ("stdout", "stderr")):
+        raise DecodeError("stream event needs a name (stdout or stderr) and text")
+    if kind in ("display_data", "update_display_data", "execute_result") and not isinstance(data.get("data"), dict):
+        raise DecodeError(f"{kind} event needs a MIME bundle")
+    return data
+
+
+def code_hash(code: str) -> str:
+    """``sha256:`` and the hex digest of the code's UTF-8 bytes, and of nothing else."""
+    # surrogatepass: a lone surrogate is legal in a Python str and must not make hashing fail
+    return "sha256:" + hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def cache_key(request: ExecutionRequest, environment: str) -> str:
+    """What makes two runs interchangeable: code, inputs, outputs, limits, network policy, environment.
+
+    Args:
+        request: the run.
+        environment: fingerprint that the workers of the queue announce.
+    """
+    parts = {
+        "schema": SCHEMA_VERSION,
+        "code": code_hash(request.code),
+        "inputs": dict(request.inputs),
+        "outputs": list(request.outputs),
+        "limits": request.limits.as_dict(),
+        "network": request.network,
+        "environment": environment,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _versioned(data: Any, what: str) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise DecodeError(f"{what} must be a JSON object, not {type(data).__name__}")
+    if data.get("schema") != SCHEMA_VERSION:
+        raise DecodeError(
+            f"{what} has schema {data.get('schema')!r}; this version reads {SCHEMA_VERSION}: upgrade the older side"
+        )
+    return {k: v for k, v in data.items() if k != "schema"}
+
+
+def _known(cls: Any, data: Any, what: str) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise DecodeError(f"{what} must be a JSON object, not {type(data).__name__}")
+    names = {f.name for f in fields(cls)}
+    extra = sorted(str(key) for key in data if key not in names)
+    if extra:
+        raise DecodeError(f"{what} has unknown fields: {', '.join(extra)}")
+    return dict(data)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
