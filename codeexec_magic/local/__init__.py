@@ -1,0 +1,1 @@
+"""The embedded cluster: a private server and a supervised worker, shared by a user's kernels."""

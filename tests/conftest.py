@@ -1,0 +1,34 @@
+"""Fixtures that several test modules use."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# importlib mode puts no test folder on the path, and the helpers live beside this file
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support import PrivateServer, private_server
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """A private folder with a path short enough for unix sockets, which pytest's own often is not."""
+    directory = Path(tempfile.mkdtemp(prefix="cx-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[PrivateServer]:
+    """One private server for the whole run; tests that write to it flush it first."""
+    directory = Path(tempfile.mkdtemp(prefix="cx-"))
+    server = private_server(directory)
+    yield server
+    server.stop()
+    shutil.rmtree(directory, ignore_errors=True)

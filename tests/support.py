@@ -1,0 +1,122 @@
+"""Helpers that several test modules use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from codeexec_magic.errors import ServerNotFound
+from codeexec_magic.local import server
+
+T = TypeVar("T")
+
+
+def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = "the condition") -> T:
+    """Poll until ``predicate`` returns something true and return that.
+
+    Raises:
+        AssertionError: it did not within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {timeout:g} s")
+        time.sleep(0.01)
+
+
+def missing(what: str) -> None:
+    """Skip the test for want of ``what``; in CI that is a failure, so that a green run hides nothing."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+def process_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie nobody reaped counts as gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def processes_mentioning(text: str) -> dict[int, str]:
+    """Pid and command line of every live process whose command line or environment contains ``text``."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid() or not process_alive(int(entry.name)):
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes()
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue  # gone meanwhile, or not ours
+        if text.encode() in line or text.encode() in environment:
+            found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
+class PrivateServer:
+    """A plain Valkey or Redis on a unix socket in ``directory``; data survives :meth:`kill` and :meth:`start`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = server.check_socket_path(directory / "s.sock")
+        self.url = server.url(self.socket, 0)
+        self.backend_url = server.url(self.socket, 1)
+        self._directory = directory
+        self._binary = server.find_binary()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> PrivateServer:
+        """Start it and wait until it answers."""
+        command = server.command(self._binary, socket_path=self.socket, data=self._directory)
+        with (self._directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_until(self._answers, 20, "the test server's PONG")
+        return self
+
+    def stop(self) -> None:
+        """Shut it down; harmless when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._directory / "server.log").read_text()
+        return server.ping(self.socket)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(20)
+            self._process = None
+
+
+def private_server(directory: Path) -> PrivateServer:
+    """A started :class:`PrivateServer`; the test is skipped (in CI: fails) when there is no server binary."""
+    try:
+        return PrivateServer(directory).start()
+    except ServerNotFound:
+        missing("a server binary")
+        raise
