@@ -253,6 +253,10 @@ class ExecutionResult:
     values: Mapping[str, Any] = field(default_factory=dict)  #: JSON values of the requested outputs
     outputs: tuple[Mapping[str, Any], ...] = ()  #: ordered output events of the last attempt
 
+    def __getitem__(self, name: str) -> Any:
+        """The seed's results were dictionaries: ``result["stdout"]`` works as ``result.stdout`` does."""
+        return self.as_dict()[name]
+
     @property
     def stdout(self) -> str:
         """Everything the cell wrote to standard output, in order."""
@@ -323,21 +327,18 @@ def code_hash(code: str) -> str:
     return "sha256:" + hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def cache_key(request: ExecutionRequest, environment: str) -> str:
-    """What makes two runs interchangeable: code, inputs, outputs, limits, network policy, environment.
+def cache_key(request: ExecutionRequest) -> str:
+    """Digest of what the client knows to make two runs interchangeable: code, inputs, outputs, limits, network policy.
 
-    Args:
-        request: the run.
-        environment: fingerprint that the workers of the queue announce.
+    The store appends the environment fingerprint that the workers of the queue announce.
     """
     parts = {
         "schema": SCHEMA_VERSION,
         "code": code_hash(request.code),
         "inputs": dict(request.inputs),
         "outputs": list(request.outputs),
-        "limits": request.limits.as_dict(),
+        "limits": {name: float(value) for name, value in request.limits.as_dict().items()},
         "network": request.network,
-        "environment": environment,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -1,0 +1,353 @@
+"""Client and Job: submit cells, follow them, cancel them, read their outcome.
+
+The kernel side talks to the job store only: one script records a job and hands Celery its message, so neither Celery
+nor anything of the worker is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from types import TracebackType
+from typing import Any
+
+from codeexec_magic.contract import (
+    DEFAULT_LIMITS,
+    HARD_AFTER_SOFT_S,
+    QUEUE_DEFAULT,
+    QUEUES,
+    ExecutionRequest,
+    Limits,
+    Status,
+)
+from codeexec_magic.errors import (
+    BadOption,
+    BrokerUnreachable,
+    CodeTooLarge,
+    DecodeError,
+    EmptyCode,
+    JobNotFound,
+    LimitTooHigh,
+    QueueFull,
+    UnknownQueue,
+)
+from codeexec_magic.job import Job
+from codeexec_magic.settings import Settings, check_url, database, hide_password
+from codeexec_magic.store import JobState, JobStore
+from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
+from codeexec_magic.store.overview import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
+from codeexec_magic.syntax import check_syntax
+
+__all__ = ["Client", "Job"]
+
+_CACHE_MODES = {True: "use", False: "off", "use": "use", "off": "off", "refresh": "refresh"}
+
+
+class Client:
+    """A connection to a cluster: the one named, else the one in the environment, else the embedded one.
+
+    Args:
+        broker_url: ``redis://``, ``rediss://`` or ``redis+socket://`` URL. Default: ``CELERY_BROKER_URL``; without it
+            the embedded cluster is started at the first submission.
+        result_backend: URL of Celery's results. Default: ``CELERY_RESULT_BACKEND``, else the broker's database 1.
+        settings: instead of the environment.
+        progress: called with one line of text while the embedded cluster starts.
+
+    Raises:
+        BadSetting: a URL or variable makes no sense.
+    """
+
+    def __init__(
+        self,
+        broker_url: str | None = None,
+        result_backend: str | None = None,
+        *,
+        settings: Settings | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        settings = settings or Settings.from_env()
+        if broker_url is not None:
+            settings = replace(settings, broker_url=check_url(broker_url), result_backend=None)
+        if result_backend is not None:
+            settings = replace(settings, result_backend=check_url(result_backend))
+        self.settings = settings
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._store: JobStore | None = None
+        self._results: CeleryResults | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this client uses the embedded cluster."""
+        return self.settings.broker_url is None
+
+    @property
+    def store(self) -> JobStore:
+        """The job store; the embedded cluster is started if need be.
+
+        Raises:
+            ClusterError: it did not start.
+        """
+        with self._lock:
+            if self._store is None:
+                broker, results = self.settings.broker_url, self.settings.result_backend
+                if broker is None:
+                    from codeexec_magic import local
+
+                    cluster = local.ensure(self._progress)
+                    broker, results = cluster.broker_url, cluster.result_backend
+                self._store = JobStore(broker, self.settings)
+                self._results = CeleryResults(results or database(broker, 1), self.settings)
+            return self._store
+
+    @property
+    def results(self) -> CeleryResults:
+        """Where Celery's own results are kept."""
+        _ = self.store
+        assert self._results is not None
+        return self._results
+
+    def submit(
+        self,
+        code: str,
+        *,
+        queue: str = QUEUE_DEFAULT,
+        timeout: float | None = None,
+        hard_timeout: float | None = None,
+        memory_mb: int | None = None,
+        limits: Mapping[str, float] | None = None,
+        retries: int = 3,
+        retry_waits: Iterable[float] | None = None,
+        cache: bool | str = True,
+        network: bool = False,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Iterable[str] = (),
+        label: str = "",
+    ) -> Job:
+        """Queue one cell.
+
+        Args:
+            code: the cell; IPython syntax and top-level await are fine.
+            queue: ``code_execution``, ``code_execution_heavy`` or one that workers announced.
+            timeout: seconds of wall time after which SoftTimeLimitExceeded is raised in the cell. Default 90, on the
+                heavy queue 240.
+            hard_timeout: seconds after which the cell is killed. Default: ``timeout`` + 30.
+            memory_mb: limit for the cell's whole process tree. Default 1024.
+            limits: any other field of :class:`~codeexec_magic.contract.Limits`.
+            retries: runs after a first one that ended by timeout, cpu, memory or internal. Default 3.
+            retry_waits: seconds before each retry, +-20 %. Default 5, 25, 125.
+            cache: True or ``use``; ``refresh`` runs and stores; False or ``off`` does neither.
+            network: ask for network access; workers grant it only if configured so.
+            inputs: JSON values bound as variables in the cell.
+            outputs: names whose JSON values come back in ``result.values``.
+            label: what monitors show instead of the code.
+
+        Raises:
+            BadRequest: the input cannot be accepted (a subclass says what).
+            QueueFull: the queue has reached its configured length.
+            ClusterError: the broker cannot be reached, or the embedded cluster did not start.
+        """
+        self.check_code(code)
+        asked = _asked_limits(queue, timeout, hard_timeout, memory_mb, limits)
+        if cache not in _CACHE_MODES:
+            raise BadOption(f"cache must be True, False, 'use', 'refresh' or 'off', not {cache!r}")
+        try:
+            request = ExecutionRequest.from_dict(
+                ExecutionRequest(
+                    task_id=str(uuid.uuid4()),
+                    code=code,
+                    queue=queue,
+                    limits=Limits.from_dict({**DEFAULT_LIMITS.get(queue, Limits()).as_dict(), **asked}),
+                    retries=retries,
+                    retry_waits_s=tuple(retry_waits) if retry_waits is not None else (5.0, 25.0, 125.0),
+                    cache=_CACHE_MODES[cache],
+                    network=network,
+                    inputs=inputs or {},
+                    outputs=tuple(outputs),
+                    label=" ".join(label.split())[:60],
+                ).as_dict()
+            )
+        except (DecodeError, TypeError) as err:
+            raise BadOption(str(err)) from None
+        try:
+            self._check_queue(queue, asked)
+            return self._submit(request)
+        except BrokerUnreachable:
+            if not self.embedded:
+                raise
+            # the embedded cluster stops itself when idle, and may have been killed: start it again
+            self.close()
+            return self._submit(request)
+
+    def _submit(self, request: ExecutionRequest) -> Job:
+        try:
+            submission = self.store.submit(request)
+        except (TypeError, ValueError) as err:
+            if isinstance(err, BadOption | DecodeError):
+                raise
+            raise BadOption(f"inputs must be JSON values: {err}") from None
+        if submission.outcome == "full":
+            raise QueueFull(
+                f"queue {request.queue} is full: {submission.depth} jobs wait, {self.settings.max_queue} are allowed; "
+                "try later, or start more workers"
+            )
+        if submission.result is not None:
+            with contextlib.suppress(ConnectionError):
+                self.results.record([submission.result])
+        return Job(self, request.task_id, request.queue, submission)
+
+    def check_code(self, code: str) -> None:
+        """Refuse code that cannot be run: empty, too large, or not parsing.
+
+        Raises:
+            BadRequest: a subclass says what.
+        """
+        if not isinstance(code, str):
+            raise BadOption(f"code must be text, not {type(code).__name__}")
+        size = len(code.encode("utf-8", "surrogatepass"))
+        if size > self.settings.code_kb * 1024:
+            raise CodeTooLarge(
+                f"the cell is {size / 1024:,.0f} KB of source, the limit is {self.settings.code_kb:,} KB "
+                "(CODEEXEC_MAX_CODE_KB): put data in files or inputs instead"
+            )
+        if not code.strip():
+            raise EmptyCode
+        check_syntax(code)
+
+    def _check_queue(self, queue: str, asked: Mapping[str, float]) -> None:
+        if queue not in QUEUES:
+            known = known_queues(self.store)
+            if queue not in known:
+                near = get_close_matches(queue, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                raise UnknownQueue(f"unknown queue {queue!r}: {hint}")
+        if asked and (top := ceiling(self.store, queue)) is not None:
+            for name, value in asked.items():
+                if value > getattr(top, name):
+                    raise LimitTooHigh(
+                        f"{name}={value:g} is more than workers of {queue} allow ({getattr(top, name):g})"
+                    )
+
+    def job(self, task_id: str) -> Job:
+        """The job with this id, or the only one whose id starts so.
+
+        Raises:
+            JobNotFound: none, or several.
+        """
+        full = find(self.store, task_id)
+        snapshot = self.store.snapshot(full)
+        return Job(self, full, snapshot.record.get("queue", ""))
+
+    def jobs(self, limit: int = 50) -> list[JobState]:
+        """The latest jobs, newest first."""
+        return jobs(self.store, limit)
+
+    def queues(self) -> list[QueueInfo]:
+        """All queues with depth, oldest wait and listeners."""
+        return queues(self.store)
+
+    def workers(self) -> list[WorkerInfo]:
+        """Workers heard of within a day."""
+        return workers(self.store)
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """Jobs that gave up for good, newest first."""
+        return dead_letters(self.store, limit)
+
+    def dead_letter(self, task_id: str) -> DeadLetter:
+        """One dead letter.
+
+        Raises:
+            JobNotFound: there is none for this job.
+        """
+        return dead_letter(self.store, find(self.store, task_id))
+
+    def requeue(self, task_id: str, code: str | None = None) -> Job:
+        """Run an ended job again under its id, with its own or with edited code. A second call changes nothing.
+
+        Raises:
+            JobNotFound: no such job.
+            BadRequest: the edited code cannot be accepted.
+        """
+        full = find(self.store, task_id)
+        request = None
+        snapshot = self.store.snapshot(full)
+        if code is not None:
+            self.check_code(code)
+            try:
+                old = ExecutionRequest.from_dict(json.loads(snapshot.record["request"]))
+            except (KeyError, ValueError):
+                raise JobNotFound(f"job {full} has no readable request") from None
+            request = replace(old, code=code)
+        self.store.requeue(full, request)
+        return Job(self, full, snapshot.record.get("queue", ""))
+
+    def drop(self, task_id: str) -> bool:
+        """Forget one dead letter; whether it was there."""
+        return bool(self.store.drop(find(self.store, task_id)))
+
+    def purge_dead_letters(self) -> int:
+        """Forget all dead letters; how many."""
+        return self.store.drop()
+
+    def cancel(self, task_id: str) -> Status:
+        """Cancel a job; its status after the call."""
+        return self.job(task_id).cancel()
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        with self._lock:
+            store, results, self._store, self._results = self._store, self._results, None, None
+        for one in (store, results):
+            if one is not None:
+                one.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "embedded cluster" if self.embedded else hide_password(self.settings.broker_url or "")
+        return f"<Client {where}>"
+
+
+def _asked_limits(
+    queue: str,
+    timeout: float | None,
+    hard_timeout: float | None,
+    memory_mb: int | None,
+    limits: Mapping[str, float] | None,
+) -> dict[str, float]:
+    """The limits a caller named, by field; a soft limit brings its hard and processor limit along."""
+    asked: dict[str, float] = dict(limits or {})
+    unknown = set(asked) - set(Limits.__dataclass_fields__)
+    if unknown:
+        raise BadOption(f"unknown limit {sorted(unknown)[0]!r}: there are {', '.join(Limits.__dataclass_fields__)}")
+    default = DEFAULT_LIMITS.get(queue, Limits())
+    if timeout is not None:
+        asked["soft_s"] = _positive("timeout", timeout)
+    if hard_timeout is not None:
+        asked["hard_s"] = _positive("hard_timeout", hard_timeout)
+    if memory_mb is not None:
+        asked["memory_mb"] = _positive("memory_mb", memory_mb)
+    if "soft_s" in asked and "hard_s" not in asked:
+        asked["hard_s"] = asked["soft_s"] + HARD_AFTER_SOFT_S
+    if "hard_s" in asked:
+        asked.setdefault("soft_s", min(default.soft_s, asked["hard_s"]))
+        if asked["hard_s"] > default.cpu_s:
+            asked.setdefault("cpu_s", asked["hard_s"])
+    return asked
+
+
+def _positive(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise BadOption(f"{name} must be a number above 0, not {value!r}")
+    return value

@@ -1,0 +1,192 @@
+"""One submitted cell: its state, its events, its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from codeexec_magic.contract import ExecutionResult, Status
+from codeexec_magic.errors import JobFailed, JobNotFound, JobTimeout, RemoteCancelled, RemoteError
+from codeexec_magic.store import JobState, Submission
+
+if TYPE_CHECKING:
+    from codeexec_magic.client import Client
+
+Event = dict[str, Any]
+
+#: how often a job that shares another one's run looks whether it was cancelled by itself (seconds)
+_SELF_CHECK_S = 0.5
+
+
+class Job:
+    """A handle on a job; it can be made anew from the id, by any process (``client.job(id)``)."""
+
+    def __init__(self, client: Client, task_id: str, queue: str, submission: Submission | None = None) -> None:
+        self.client = client
+        self.id = task_id
+        self.queue = queue
+        #: what was known at submission; None for a job looked up by id
+        self.submission = submission
+        self._result: ExecutionResult | None = submission.result if submission else None
+
+    @property
+    def status(self) -> Status:
+        """Where the job stands now."""
+        return self._result.status if self._result else self.client.store.snapshot(self.id).status
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has its outcome."""
+        return self.status.terminal
+
+    def state(self) -> JobState:
+        """A snapshot: status, place in line, worker, times, attempts.
+
+        Raises:
+            JobNotFound: it has expired.
+        """
+        return self.client.store.snapshot(self.id).state()
+
+    def follow(self, tick: float = 0.1, after: str = "0") -> Iterator[Event | None]:
+        """Events from the start, then live, up to the ``end`` event; None whenever nothing came for ``tick`` seconds.
+
+        Args:
+            tick: seconds.
+            after: id of the last event already seen.
+        """
+        store = self.client.store
+        if self.submission and self.submission.result and after == "0":
+            yield from self.submission.events_before_end()
+            yield self._end(self.submission.result)
+            return
+        run, checked = self._run_id(), time.monotonic()
+        while True:
+            events = store.events(run, after, round(tick * 1000))
+            for event in events:
+                after = event["id"]
+                if event["type"] == "handover":
+                    run, after = self._run_id(), "0"
+                    break
+                if event["type"] == "end":
+                    yield self._ended(event)
+                    return
+                yield event
+            if not events:
+                yield None
+            if (run != self.id or not events) and time.monotonic() - checked > _SELF_CHECK_S:
+                checked = time.monotonic()
+                snapshot = store.snapshot(self.id)
+                if snapshot.run_id != run:
+                    run, after = snapshot.run_id, "0"
+                elif snapshot.status.terminal and not store.events(run, after):
+                    yield self._end(snapshot.result(store.events(run)))
+                    return
+
+    def _run_id(self) -> str:
+        if self.submission and self.submission.outcome == "queued":
+            return self.id
+        return self.client.store.snapshot(self.id).run_id
+
+    def _ended(self, event: Event) -> Event:
+        """The end event of the run, as this job's own."""
+        result = event.get("result")
+        if isinstance(result, dict) and result.get("task_id") == self.id:
+            return event
+        return {**self._end(self.client.store.snapshot(self.id).result()), "id": event["id"]}
+
+    @staticmethod
+    def _end(result: ExecutionResult) -> Event:
+        return {"type": "end", "status": str(result.status), "result": result.as_dict(outputs=False)}
+
+    def events(self, after: str = "0") -> Iterator[Event]:
+        """Events from the start, then live, until the job has ended."""
+        for event in self.follow(1.0, after):
+            if event is not None:
+                yield event
+
+    def stream(self) -> Iterator[str]:
+        """Lines of standard output and error as they come, without their newline."""
+        rest = {"stdout": "", "stderr": ""}
+        for event in self.events():
+            if event["type"] == "stream":
+                *lines, rest[event["name"]] = (rest[event["name"]] + event["text"]).split("\n")
+                yield from lines
+        yield from (text for text in rest.values() if text)
+
+    def result(self, timeout: float | None = None) -> ExecutionResult:
+        """Wait for the outcome, whatever it is; ``raise_for_status`` turns a failure into an exception.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            JobTimeout: it has not ended in time; it goes on.
+            JobNotFound: it has expired.
+        """
+        if self._result is not None:
+            return self._result
+        deadline = None if timeout is None else time.monotonic() + timeout
+        events: list[Event] = []
+        tick = 1.0 if timeout is None else max(0.01, min(1.0, timeout))
+        for event in self.follow(tick):
+            if event is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise JobTimeout(
+                        f"job {self.id} has not ended after {timeout:g} s; it goes on (status {self.status})"
+                    )
+            elif event["type"] == "end":
+                self._result = self._collect(event, events)
+                return self._result
+            else:
+                events.append(event)
+        raise JobNotFound(f"no job {self.id}")
+
+    def _collect(self, end: Event, events: list[Event]) -> ExecutionResult:
+        from codeexec_magic.store.state import last_attempt
+
+        return ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)})
+
+    def raise_for_status(self, timeout: float | None = None) -> ExecutionResult:
+        """Wait for the outcome and return it if the cell succeeded.
+
+        Raises:
+            RemoteError: the cell raised; shows the remote traceback.
+            RemoteCancelled: the job was cancelled.
+            JobFailed: a limit or a crash ended it.
+            JobTimeout: it has not ended in time.
+        """
+        result = self.result(timeout)
+        if result.success:
+            return result
+        if result.status is Status.CANCELLED:
+            raise RemoteCancelled(f"job {self.id} was cancelled", result)
+        if result.error is not None:
+            raise RemoteError(result.error.ename, result.error.evalue, list(result.error.traceback), result)
+        raise JobFailed(f"job {self.id} {result.status}: {result.verdict or result.reason}", result)
+
+    def cancel(self) -> Status:
+        """Cancel; safe in every state and any number of times.
+
+        Returns:
+            The status after the call: ``running`` while the worker is killing it, else a terminal one.
+        """
+        status = self.client.store.cancel(self.id)
+        if status is Status.CANCELLED:
+            snapshot = self.client.store.snapshot(self.id)
+            self.client.results.record([snapshot.result()])
+        return status
+
+    def __await__(self) -> Generator[Any, None, ExecutionResult]:
+        return asyncio.to_thread(self.result).__await__()
+
+    def __repr__(self) -> str:
+        try:
+            return f"<Job {self.id} {self.status} on {self.queue}>"
+        except JobNotFound:
+            return f"<Job {self.id} expired>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"

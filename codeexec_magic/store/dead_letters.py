@@ -1,0 +1,103 @@
+"""Dead letters: jobs that gave up for good, with their full story."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codeexec_magic.contract import SCHEMA_VERSION, ErrorInfo, ExecutionRequest, ExecutionResult, code_hash
+from codeexec_magic.errors import DecodeError, JobNotFound
+from codeexec_magic.store.connection import broker_errors
+from codeexec_magic.store.jobs import JobStore
+
+#: lines of output kept in an entry
+LAST_LINES = 20
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One entry of the ``dead_letter`` list."""
+
+    task_id: str
+    code: str
+    code_hash: str
+    queue: str
+    reason: str
+    error: ErrorInfo | None
+    verdict: str
+    attempts: tuple[Mapping[str, Any], ...]
+    first_at: str
+    last_at: str
+    last_output: tuple[str, ...]
+    label: str = ""
+
+    @classmethod
+    def of(cls, request: ExecutionRequest, result: ExecutionResult, first_at: str) -> DeadLetter:
+        """The entry for a job that ended in ``result``."""
+        text = "".join(event["text"] for event in result.outputs if event["type"] == "stream")
+        return cls(
+            task_id=request.task_id,
+            code=request.code,
+            code_hash=code_hash(request.code),
+            queue=request.queue,
+            reason=str(result.reason),
+            error=result.error,
+            verdict=result.verdict,
+            attempts=result.attempts,
+            first_at=first_at,
+            last_at=result.timestamp,
+            last_output=tuple(line[-500:] for line in text[-20_000:].splitlines()[-LAST_LINES:]),
+            label=request.label,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The wire form."""
+        data = {**self.__dict__, "error": self.error.as_dict() if self.error else None}
+        data["attempts"], data["last_output"] = [dict(one) for one in self.attempts], list(self.last_output)
+        return {"schema": SCHEMA_VERSION, **data}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> DeadLetter:
+        """Decode.
+
+        Raises:
+            DecodeError: not a dead letter of this version.
+        """
+        try:
+            if data["schema"] != SCHEMA_VERSION:
+                raise DecodeError(f"dead letter has schema {data['schema']!r}")
+            fields = {name: data[name] for name in cls.__dataclass_fields__}
+            fields["error"] = ErrorInfo.from_dict(fields["error"]) if fields["error"] else None
+            fields["attempts"], fields["last_output"] = tuple(fields["attempts"]), tuple(fields["last_output"])
+            return cls(**fields)
+        except (KeyError, TypeError) as err:
+            raise DecodeError(f"dead letter does not follow the contract: {err}") from None
+
+
+def dead_letters(store: JobStore, limit: int = 100) -> list[DeadLetter]:
+    """The newest entries, newest first."""
+    with broker_errors(store.url):
+        entries: Any = store.redis.lrange(store.dead_key, 0, limit - 1)
+    return [DeadLetter.from_dict(_load(entry)) for entry in entries]
+
+
+def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
+    """One entry.
+
+    Raises:
+        JobNotFound: there is none for this job.
+    """
+    with broker_errors(store.url):
+        entry: Any = store.redis.hget(f"{store.prefix}dead_letter:index", task_id)
+    if entry is None:
+        raise JobNotFound(f"no dead letter {task_id}: see %remote_dlq for those there are")
+    return DeadLetter.from_dict(_load(entry))
+
+
+def _load(entry: str) -> Any:
+    try:
+        return json.loads(entry)
+    except ValueError:
+        raise DecodeError("a dead letter is not JSON") from None

@@ -1,0 +1,320 @@
+"""The store's operations, each one script call and one round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from codeexec_magic.contract import (
+    NAMESPACE_DEFAULT,
+    ExecutionRequest,
+    ExecutionResult,
+    Reason,
+    Status,
+    cache_key,
+    code_hash,
+)
+from codeexec_magic.errors import DecodeError, JobNotFound
+from codeexec_magic.settings import Settings
+from codeexec_magic.store.connection import broker_errors, connect
+from codeexec_magic.store.state import Snapshot, load_event
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What became of a submission."""
+
+    outcome: str  #: queued, follow (an identical cell is on its way), hit (cached), full or known (already there)
+    depth: int = 0  #: jobs in line, this one included
+    listeners: int = 0  #: workers on the queue
+    leader: str | None = None  #: the job whose run answers
+    result: ExecutionResult | None = None  #: of a hit
+    events: tuple[Event, ...] = ()  #: of a hit
+
+    def events_before_end(self) -> list[Event]:
+        """What a hit replays."""
+        return [event for event in self.events if event["type"] not in ("end", "handover")]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An attempt that may run. Times are server milliseconds."""
+
+    request: ExecutionRequest
+    run: int  #: 1 for the first
+    failures: int
+    crashes: int
+    waited_ms: int
+    started_at_ms: int
+    attempts: tuple[Mapping[str, Any], ...] = field(default=())
+    submitted_at_ms: int = 0
+
+
+@cache
+def _source(name: str) -> str:
+    folder = files("codeexec_magic.store").joinpath("lua")
+    return folder.joinpath("common.lua").read_text() + folder.joinpath(f"{name}.lua").read_text()
+
+
+class JobStore:
+    """The job record in Redis.
+
+    Args:
+        url: broker URL; the record lives in the broker's database.
+        settings: namespace, expiries and caps.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url, self.settings = url, settings
+        self.redis: redis.Redis = connect(url)
+        self.prefix = f"codeexec:{settings.namespace}:"
+        self.dead_key = "dead_letter" if settings.namespace == NAMESPACE_DEFAULT else f"{self.prefix}dead_letter"
+        self._scripts: dict[str, Any] = {}
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = self.redis.register_script(_source(name))
+        with broker_errors(self.url):
+            return script(args=(self.prefix, self.dead_key, *arguments))
+
+    def submit(self, request: ExecutionRequest) -> Submission:
+        """Record a job and hand it to the broker, or answer from the cache, or join an identical job."""
+        answer = self._call(
+            "submit",
+            request.task_id,
+            _dumps(request.as_dict()),
+            request.queue,
+            request.label,
+            request.cache,
+            cache_key(request),
+            self.settings.max_queue,
+            code_hash(request.code),
+            _ms(self.settings.result_ttl_s),
+            _ms(self.settings.cache_ttl_s),
+        )
+        outcome = answer[0]
+        if outcome == "hit":
+            return self._hit(request, *answer[1:])
+        if outcome == "follow":
+            return Submission("follow", leader=answer[1], listeners=answer[2])
+        if outcome == "queued":
+            return Submission("queued", depth=answer[1], listeners=answer[2])
+        return Submission(outcome, depth=int(answer[1]) if len(answer) > 1 else 0)
+
+    def _hit(
+        self, request: ExecutionRequest, origin: str, age_ms: int, result: str, entries: Any, now: int
+    ) -> Submission:
+        events = tuple(_entries(entries))
+        record = {
+            "status": "succeeded",
+            "reason": "ok",
+            "leader": origin,
+            "cached_age_ms": str(age_ms),
+            "finished_at": str(now),
+        }
+        shown = {"status": "succeeded", "result": result}
+        snapshot = Snapshot(request.task_id, record, shown, 0, 0, now)
+        return Submission("hit", leader=origin, result=snapshot.result(events), events=events)
+
+    def begin(self, task_id: str, generation: int, attempt: str, worker: str) -> Begun | str:
+        """Open an attempt.
+
+        Returns:
+            The attempt, or why there is none: ``done``, ``stale`` (a duplicate message) or ``unknown``.
+
+        Raises:
+            DecodeError: the stored request does not follow the contract.
+        """
+        answer = self._call("begin", task_id, generation, attempt, worker, _ms(self.settings.lease_s))
+        if answer[0] != "run":
+            return str(answer[0])
+        _, request, run, failures, crashes, waited, started, told, submitted = answer
+        try:
+            decoded = json.loads(request)
+        except ValueError:
+            raise DecodeError(f"the request of job {task_id} is not JSON") from None
+        return Begun(
+            request=ExecutionRequest.from_dict(decoded),
+            run=int(run),
+            failures=int(failures),
+            crashes=int(crashes),
+            waited_ms=int(float(waited)),
+            started_at_ms=int(float(started)),
+            attempts=tuple(json.loads(f"[{told}]")),
+            submitted_at_ms=int(float(submitted)),
+        )
+
+    def emit(self, task_id: str, attempt: str, events: Iterable[Mapping[str, Any]]) -> str:
+        """Append output events and renew the lease. Returns ``ok``, ``cancel`` or ``fenced``."""
+        lines = [_dumps(event) for event in events]
+        return str(self._call("emit", task_id, attempt, _ms(self.settings.lease_s), *lines))
+
+    def renew(self, attempts: Sequence[tuple[str, str]]) -> list[str]:
+        """Renew the leases of ``(task id, attempt)`` pairs. Returns ``ok``, ``cancel`` or ``fenced`` for each."""
+        flat = [part for pair in attempts for part in pair]
+        return [str(answer) for answer in self._call("renew", _ms(self.settings.lease_s), *flat)]
+
+    def finish(
+        self,
+        task_id: str,
+        attempt: str,
+        action: str,
+        reason: Reason,
+        *,
+        story: Mapping[str, Any] | None = None,
+        charge: str = "none",
+        status: Status = Status.FAILED,
+        result: ExecutionResult | None = None,
+        delay_s: float = 0.0,
+        dead_letter: Mapping[str, Any] | None = None,
+        environment: str = "",
+        events: Iterable[Mapping[str, Any]] = (),
+        only_if_expired: bool = False,
+    ) -> tuple[str, list[str]]:
+        """Close an attempt.
+
+        Args:
+            task_id: the job.
+            attempt: the open attempt; any other is fenced out.
+            action: ``end`` (with ``status`` and ``result``), ``retry`` (after ``delay_s``) or ``again`` (at once).
+            reason: why the attempt ended.
+            story: the attempt for the job's timeline; None leaves no trace.
+            charge: which count goes up: ``failures``, ``crashes`` or ``none``.
+            status: terminal status for ``end``.
+            result: the outcome for ``end``.
+            delay_s: seconds until the next try for ``retry``.
+            dead_letter: the entry when ``status`` is dead_lettered.
+            environment: fingerprint of the worker's environment, part of the cache key.
+            events: output not yet emitted.
+            only_if_expired: do nothing while the lease holds (for the reconciler).
+
+        Returns:
+            ``ended``, ``retrying``, ``queued``, ``fenced`` or ``alive``; and the jobs that shared the answer.
+        """
+        answer = self._call(
+            "finish",
+            task_id,
+            attempt,
+            int(only_if_expired),
+            action,
+            str(status),
+            str(reason),
+            _dumps(result.as_dict(outputs=False)) if result else "{}",
+            _dumps(story) if story else "",
+            _ms(delay_s),
+            _dumps(dead_letter) if dead_letter else "",
+            _ms(self.settings.result_ttl_s),
+            _ms(self.settings.cache_ttl_s),
+            environment,
+            self.settings.dead_letters,
+            charge,
+            *(_dumps(event) for event in events),
+        )
+        return str(answer[0]), [str(one) for one in answer[1:]]
+
+    def cancel(self, task_id: str) -> Status:
+        """Cancel a job; the status after the call. A running one stays ``running`` until its worker has killed it.
+
+        Raises:
+            JobNotFound: no such job.
+        """
+        status = self._call("cancel", task_id, _ms(self.settings.result_ttl_s))
+        if status == "unknown":
+            raise JobNotFound(f"no job {task_id}")
+        return Status(status)
+
+    def requeue(self, task_id: str, request: ExecutionRequest | None = None) -> str:
+        """Run an ended job again, with an edited request or its own. Returns ``queued``, ``alive`` or ``unknown``."""
+        edited = _dumps(request.as_dict()) if request else ""
+        return str(self._call("requeue", task_id, edited, code_hash(request.code) if request else ""))
+
+    def drop(self, task_id: str | None = None) -> int:
+        """Forget a dead letter, or all; how many."""
+        return int(self._call("drop", task_id or "", _ms(self.settings.result_ttl_s)))
+
+    def sweep(self, queues: Iterable[str], grace_s: float) -> tuple[int, int, list[str]]:
+        """The reconciler's pass: retries sent, lost messages sent again, jobs whose lease has run out."""
+        answer = self._call("sweep", _ms(grace_s), _ms(self.settings.result_ttl_s), *queues)
+        return int(answer[0]), int(answer[1]), [str(one) for one in answer[2:]]
+
+    def heartbeat(
+        self,
+        worker: str,
+        queues: Iterable[str],
+        environment: str,
+        about: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        ttl_s: float,
+    ) -> None:
+        """Say that a worker is alive, what it is (``fields``) and what its queues offer (``about``)."""
+        flat = [str(part) for pair in fields.items() for part in pair]
+        self._call("heartbeat", worker, _ms(ttl_s), environment, _dumps(about), *flat, "--", *queues)
+
+    def depart(self, worker: str, queues: Iterable[str]) -> None:
+        """Take a worker off the lists at once."""
+        self._call("depart", worker, *queues)
+
+    def snapshot(self, task_id: str) -> Snapshot:
+        """The job as it stands.
+
+        Raises:
+            JobNotFound: no such job, or it has expired.
+        """
+        answer = self._call("snapshot", task_id)
+        if not answer:
+            raise JobNotFound(
+                f"no job {task_id} (finished jobs are kept for {self.settings.result_ttl_s / 60:.0f} min)"
+            )
+        record, shown, place, listeners, now = answer
+        return Snapshot(task_id, _pairs(record), _pairs(shown), int(place), int(listeners), int(now))
+
+    def now(self) -> int:
+        """The server's clock, in milliseconds."""
+        with broker_errors(self.url):
+            seconds, micros = self.redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.redis.close()
+
+    def events(self, task_id: str, after: str = "0", block_ms: int | None = None) -> list[Event]:
+        """Events of the run ``task_id`` after the entry ``after``; waits up to ``block_ms`` for the first one."""
+        with broker_errors(self.url):
+            answer: Any = self.redis.xread({f"{self.prefix}events:{task_id}": after}, block=block_ms)
+        if not answer:
+            return []
+        streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
+        # RESP3 wraps the entries of a stream once more
+        return [event for entries in streams for event in _entries(entries[0] if _nested(entries) else entries)]
+
+
+def _nested(entries: Any) -> bool:
+    return bool(entries) and isinstance(entries[0], list)
+
+
+def _entries(entries: Any) -> Iterable[Event]:
+    for entry_id, fields in entries:
+        pairs = fields if isinstance(fields, dict) else _pairs(fields)
+        yield load_event(pairs["e"], entry_id)
+
+
+def _pairs(flat: Any) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _dumps(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,24 @@
+-- ARGV: prefix, dead, id, generation, attempt, worker, lease
+-- Returns {verdict, ...}: run, done, stale, unknown.
+local id, generation, attempt, worker, lease = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local record = job_key(id)
+local h = redis.call('HMGET', record, 'status', 'generation', 'attempt', 'queue', 'queued_at', 'request')
+local status = h[1]
+if not status then return {'unknown'} end
+if TERMINAL[status] then return {'done', status} end
+if h[2] ~= generation then return {'stale', h[2]} end
+if status == 'running' then
+  -- the same worker asking again after a lost reply is no duplicate
+  if h[3] ~= attempt then return {'stale', h[2]} end
+elseif status ~= 'queued' then
+  return {'stale', h[2]}
+else
+  redis.call('ZREM', queued_key(h[4]), id)
+  local runs = redis.call('HINCRBY', record, 'runs', 1)
+  redis.call('HINCRBY', record, 'waited_ms', now - h[5])
+  redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now)
+  emit(id, '{"type":"status","status":"running","attempt":' .. runs .. ',"worker":' .. cjson.encode(worker) .. ',"at":' .. now .. '}')
+end
+redis.call('ZADD', P .. 'running', now + lease, id)
+local r = redis.call('HMGET', record, 'runs', 'failures', 'crashes', 'waited_ms', 'started_at', 'attempts', 'submitted_at')
+return {'run', h[6], r[1], r[2] or 0, r[3] or 0, r[4], r[5], r[6] or '', r[7]}

@@ -1,0 +1,24 @@
+-- ARGV: prefix, dead, id, result ttl
+-- Returns the status after the call; a running job only gets the order, its worker ends it.
+local id, ttl = ARGV[3], tonumber(ARGV[4])
+local record = job_key(id)
+local h = redis.call('HMGET', record, 'status', 'queue', 'attempt', 'leader')
+local status = h[1]
+if not status then return 'unknown' end
+if TERMINAL[status] then return status end
+if status == 'running' then
+  redis.call('HSET', record, 'cancel', 1)
+  redis.call('PUBLISH', P .. 'control', cjson.encode({cancel = id, attempt = h[3]}))
+  return 'running'
+end
+if h[4] then
+  redis.call('LREM', P .. 'followers:' .. h[4], 1, id)
+else
+  redis.call('ZREM', queued_key(h[2]), id)
+  redis.call('ZREM', P .. 'retrying', id)
+  hand_over(id, ttl)
+end
+settle(id, 'cancelled', 'cancelled', ttl)
+emit(id, '{"type":"end","status":"cancelled"}')
+redis.call('PEXPIRE', events_key(id), ttl)
+return 'cancelled'

@@ -1,0 +1,116 @@
+-- Shared by every script of the job store. ARGV[1] is the key prefix "codeexec:{namespace}:", ARGV[2] the
+-- dead-letter list. All times are the server's, in milliseconds. Scripts name keys they derive from job ids, which
+-- a Redis Cluster would refuse; Celery's Redis transport has the same bound.
+local P, DEAD = ARGV[1], ARGV[2]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- a worker silent for longer than this counts as not listening
+local LISTENING = 6000
+
+local TERMINAL = {succeeded = true, failed = true, dead_lettered = true, cancelled = true}
+
+local function job_key(id) return P .. 'job:' .. id end
+local function events_key(id) return P .. 'events:' .. id end
+local function queued_key(queue) return P .. 'queued:' .. queue end
+
+local function count(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
+
+local function emit(id, event)
+  redis.call('XADD', events_key(id), 'MAXLEN', '~', 20000, '*', 'e', event)
+end
+
+-- Hand a job to Celery: mark it queued and push a protocol-2 message as kombu's Redis transport would. Record and
+-- message change in one script, so no crash can leave one without the other.
+local function publish(id, queue, label)
+  local generation = redis.call('HINCRBY', job_key(id), 'generation', 1)
+  redis.call('HSET', job_key(id), 'status', 'queued', 'queued_at', now, 'attempt', '')
+  redis.call('ZADD', queued_key(queue), now, id)
+  local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
+  local shown = cjson.encode("('" .. id .. "', " .. generation .. ')')
+  redis.call('LPUSH', queue, '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
+    .. '"headers":{"lang":"py","task":"codeexec.execute","id":"' .. id .. '","shadow":' .. cjson.encode(label)
+    .. ',"eta":null,"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"' .. id
+    .. '","parent_id":null,"argsrepr":' .. shown .. ',"kwargsrepr":"{}","origin":"codeexec","ignore_result":true,'
+    .. '"replaced_task_nesting":0,"stamped_headers":null,"stamps":{}},"properties":{"correlation_id":"' .. id
+    .. '","reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"' .. queue
+    .. '"},"priority":0,"body_encoding":null,"delivery_tag":"' .. id .. ':' .. generation .. '"}}')
+end
+
+-- Everything a finished job leaves behind gets an expiry here, so that nothing grows for ever.
+local function settle(id, status, reason, ttl)
+  redis.call('HSET', job_key(id), 'status', status, 'reason', reason, 'finished_at', now, 'attempt', '')
+  redis.call('ZADD', P .. 'finished', now, id)
+  if status ~= 'dead_lettered' then redis.call('PEXPIRE', job_key(id), ttl) end
+  redis.call('PEXPIRE', events_key(id), ttl)
+  count('ended:' .. status .. ':' .. reason)
+end
+
+local function release_flight(id)
+  local flight = redis.call('HGET', job_key(id), 'flight')
+  if flight and flight ~= '' and redis.call('GET', flight) == id then redis.call('DEL', flight) end
+  return flight
+end
+
+-- Give the run of a leader that ends without an answer to the first of those who wait for it.
+local function hand_over(id, ttl)
+  local followers = redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)
+  local flight = release_flight(id)
+  redis.call('DEL', P .. 'followers:' .. id)
+  local heir = nil
+  for _, follower in ipairs(followers) do
+    local key = job_key(follower)
+    if redis.call('HGET', key, 'status') == 'queued' and redis.call('HGET', key, 'leader') == id then
+      if not heir then
+        heir = follower
+        redis.call('HDEL', key, 'leader')
+        redis.call('HSET', key, 'flight', flight)
+        if flight and flight ~= '' then redis.call('SET', flight, follower) end
+        local fields = redis.call('HMGET', key, 'queue', 'label')
+        publish(follower, fields[1], fields[2])
+      else
+        redis.call('HSET', key, 'leader', heir)
+        redis.call('RPUSH', P .. 'followers:' .. heir, follower)
+      end
+    end
+  end
+  if heir then emit(id, '{"type":"handover","leader":"' .. heir .. '"}') end
+  redis.call('PEXPIRE', events_key(id), ttl)
+end
+
+-- The leader has its answer: everyone who waits for it gets the same one. Returns their ids.
+local function answer_followers(id, status, reason, ttl)
+  local answered = {}
+  for _, follower in ipairs(redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)) do
+    local key = job_key(follower)
+    if redis.call('HGET', key, 'status') == 'queued' and redis.call('HGET', key, 'leader') == id then
+      settle(follower, status, reason, ttl)
+      redis.call('PEXPIRE', key, ttl)
+      table.insert(answered, follower)
+    end
+  end
+  redis.call('DEL', P .. 'followers:' .. id)
+  release_flight(id)
+  return answered
+end
+
+local function trim_dead(limit, ttl)
+  while redis.call('LLEN', DEAD) > limit do
+    local entry = redis.call('RPOP', DEAD)
+    local ok, letter = pcall(cjson.decode, entry)
+    if ok and type(letter) == 'table' and letter.task_id then
+      redis.call('HDEL', P .. 'dead_letter:index', letter.task_id)
+      redis.call('PEXPIRE', job_key(letter.task_id), ttl)
+    end
+    count('dead_letters_trimmed')
+  end
+end
+
+-- Take a job out of the dead letters; true when it was there.
+local function undead(id)
+  local entry = redis.call('HGET', P .. 'dead_letter:index', id)
+  if not entry then return false end
+  redis.call('LREM', DEAD, 1, entry)
+  redis.call('HDEL', P .. 'dead_letter:index', id)
+  return true
+end

@@ -1,0 +1,66 @@
+-- Close an attempt. Only the holder of the open attempt id can: a worker that was taken for dead and comes back is
+-- fenced out. The reconciler closes attempts of dead workers by the same script, then only if the lease has run out.
+-- ARGV: prefix, dead, id, attempt, only if expired (0/1), action, status, reason, result, attempt story, delay,
+--       dead letter, result ttl, cache ttl, environment, dead letter limit, charge (failures|crashes|none), event...
+-- Actions: end, retry (after delay), again (queue at once). Returns {verdict, followers...}.
+local id, attempt, action, status, reason = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
+local ttl, cache_ttl, charge = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[17]
+local record = job_key(id)
+local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs')
+if attempt == '' or h[1] ~= attempt then return {'fenced'} end
+if ARGV[5] == '1' then
+  local lease = redis.call('ZSCORE', P .. 'running', id)
+  if lease and tonumber(lease) > now then return {'alive'} end
+end
+for i = 18, #ARGV do emit(id, ARGV[i]) end
+redis.call('ZREM', P .. 'running', id)
+if ARGV[10] ~= '' then
+  local told = h[4] and h[4] ~= '' and (h[4] .. ',') or ''
+  redis.call('HSET', record, 'attempts', told .. ARGV[10])
+end
+if charge ~= 'none' then redis.call('HINCRBY', record, charge, 1) end
+redis.call('HSET', record, 'reason', reason)
+
+if action == 'again' then
+  if charge == 'none' then redis.call('HINCRBY', record, 'runs', -1) end
+  publish(id, h[2], h[3])
+  emit(id, '{"type":"status","status":"queued","reason":"' .. reason .. '","attempt":' .. h[6] .. ',"at":' .. now .. '}')
+  count('requeued:' .. reason)
+  return {'queued'}
+end
+
+if action == 'retry' then
+  local due = now + tonumber(ARGV[11])
+  redis.call('HSET', record, 'status', 'retrying', 'due_at', due, 'attempt', '')
+  redis.call('ZADD', P .. 'retrying', due, id)
+  emit(id, '{"type":"status","status":"retrying","reason":"' .. reason .. '","attempt":' .. h[6]
+    .. ',"next_try_in_s":' .. (tonumber(ARGV[11]) / 1000) .. ',"at":' .. now .. '}')
+  count('retries:' .. reason)
+  return {'retrying'}
+end
+
+redis.call('HSET', record, 'result', ARGV[9])
+if status == 'succeeded' and h[5] and h[5] ~= '' then
+  local cache = P .. 'cache:' .. h[5] .. ':' .. ARGV[15]
+  redis.call('HSET', cache, 'origin', id, 'at', now)
+  redis.call('PEXPIRE', cache, cache_ttl)
+  ttl = math.max(ttl, cache_ttl)
+end
+settle(id, status, reason, ttl)
+if status == 'dead_lettered' then
+  redis.call('LPUSH', DEAD, ARGV[12])
+  redis.call('HSET', P .. 'dead_letter:index', id, ARGV[12])
+  count('dead_letters')
+  trim_dead(tonumber(ARGV[16]), ttl)
+end
+local followers
+if status == 'cancelled' then
+  hand_over(id, ttl)
+  followers = {}
+else
+  followers = answer_followers(id, status, reason, ttl)
+end
+emit(id, '{"type":"end","status":"' .. status .. '","result":' .. ARGV[9] .. '}')
+redis.call('PEXPIRE', events_key(id), ttl)
+table.insert(followers, 1, 'ended')
+return followers

@@ -1,0 +1,20 @@
+-- Run an ended job again as the same job. ARGV: prefix, dead, id, request or '', code hash
+-- Returns queued, alive (not ended: nothing to do), or unknown.
+local id, request = ARGV[3], ARGV[4]
+local record = job_key(id)
+local h = redis.call('HMGET', record, 'status', 'queue', 'label', 'leader')
+if not h[1] then return 'unknown' end
+if not TERMINAL[h[1]] then return 'alive' end
+undead(id)
+if request ~= '' then redis.call('HSET', record, 'request', request, 'code_hash', ARGV[5]) end
+-- an edited or repeated run answers for itself alone: it neither fills nor uses the cache slot of the first one
+redis.call('HDEL', record, 'result', 'reason', 'finished_at', 'cancel', 'leader', 'cached_age_ms', 'due_at',
+  'failures', 'crashes', 'runs', 'attempts', 'waited_ms', 'flight', 'cache_key', 'worker', 'started_at')
+redis.call('PERSIST', record)
+-- what the earlier runs wrote is told by the timeline; the stream starts anew with the new run
+redis.call('DEL', events_key(id))
+redis.call('ZREM', P .. 'finished', id)
+publish(id, h[2], h[3])
+emit(id, '{"type":"status","status":"queued","reason":"requeued","at":' .. now .. '}')
+count('requeued:by_user')
+return 'queued'

@@ -1,0 +1,55 @@
+-- ARGV: prefix, dead, id, request, queue, label, cache mode, cache key, max queue, code hash, result ttl, cache ttl
+-- Returns {outcome, ...}: hit, follow, queued, full, known.
+local id, request, queue, label, mode, key = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local ttl, cache_ttl = tonumber(ARGV[11]), tonumber(ARGV[12])
+local record = job_key(id)
+
+-- a client that lost the reply sends again: the first submission stands
+if redis.call('EXISTS', record) == 1 then return {'known'} end
+
+local listeners = redis.call('ZCOUNT', P .. 'listeners:' .. queue, now - LISTENING, '+inf')
+
+local function create(...)
+  redis.call('HSET', record, 'request', request, 'queue', queue, 'label', label, 'code_hash', ARGV[10],
+    'submitted_at', now, 'queued_at', now, ...)
+  redis.call('ZADD', P .. 'jobs', now, id)
+  count('submitted')
+end
+
+local environment = redis.call('HGET', P .. 'environments', queue) or 'unknown'
+local flight = P .. 'inflight:' .. key .. ':' .. environment
+
+if mode == 'use' then
+  local hit = redis.call('HMGET', P .. 'cache:' .. key .. ':' .. environment, 'origin', 'at')
+  local origin = hit[1]
+  if origin and now - hit[2] < cache_ttl and redis.call('EXISTS', job_key(origin)) == 1 then
+    create('leader', origin, 'cached_age_ms', now - hit[2], 'status', 'queued')
+    settle(id, 'succeeded', 'ok', ttl)
+    count('cache_hits')
+    -- the original run must outlive everyone who shows it
+    for _, shown in ipairs({job_key(origin), events_key(origin)}) do
+      if redis.call('PTTL', shown) < ttl and redis.call('PTTL', shown) > 0 then redis.call('PEXPIRE', shown, ttl) end
+    end
+    return {'hit', origin, now - hit[2], redis.call('HGET', job_key(origin), 'result'),
+      redis.call('XRANGE', events_key(origin), '-', '+'), now}
+  end
+  local leader = redis.call('GET', flight)
+  if leader then
+    local status = redis.call('HGET', job_key(leader), 'status')
+    if status and not TERMINAL[status] then
+      create('leader', leader, 'status', 'queued')
+      redis.call('RPUSH', P .. 'followers:' .. leader, id)
+      count('followed')
+      return {'follow', leader, listeners}
+    end
+  end
+end
+
+local depth = redis.call('ZCARD', queued_key(queue))
+if depth >= tonumber(ARGV[9]) then return {'full', depth} end
+
+local mine = mode == 'use'
+create('flight', mine and flight or '', 'cache_key', mode ~= 'off' and key or '')
+if mine then redis.call('SET', flight, id) end
+publish(id, queue, label)
+return {'queued', depth + 1, listeners}

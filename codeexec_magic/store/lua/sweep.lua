@@ -1,0 +1,56 @@
+-- The reconciler's periodic pass: due retries go back to their queue, messages the broker lost are sent again, and
+-- the indexes forget expired jobs.
+-- ARGV: prefix, dead, grace, result ttl, queue...
+-- Returns {due, lost, ids of jobs whose lease has run out...}.
+local grace, ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
+local due, lost = 0, 0
+
+local function send_again(id)
+  local h = redis.call('HMGET', job_key(id), 'queue', 'label')
+  if h[1] then publish(id, h[1], h[2]) end
+  return h[1]
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'retrying', '-inf', now, 'LIMIT', 0, 100)) do
+  redis.call('ZREM', P .. 'retrying', id)
+  if send_again(id) then
+    emit(id, '{"type":"status","status":"queued","at":' .. now .. '}')
+    due = due + 1
+  end
+end
+
+-- Messages and the queued index are written together and in the same order. So a job that is older than the message
+-- next in line, and still queued, has no message any more: BRPOP hands it to a worker before anything records that
+-- (kombu#305), and that worker died in between.
+for i = 5, #ARGV do
+  local queue = ARGV[i]
+  local limit = now - grace
+  local head = redis.call('LINDEX', queue, -1)
+  if head then
+    local ok, message = pcall(cjson.decode, head)
+    local score = ok and redis.call('ZSCORE', queued_key(queue), tostring(message.headers and message.headers.id))
+    -- a message of a job that no longer waits: the next worker drops it, look again then
+    limit = score and math.min(limit, score - grace) or -1
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', limit, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', queued_key(queue), id)
+    if redis.call('HGET', job_key(id), 'status') == 'queued' and send_again(id) then lost = lost + 1 end
+  end
+end
+if due > 0 then count('retries_sent', due) end
+if lost > 0 then count('messages_lost', lost) end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'finished', '-inf', now - ttl, 'LIMIT', 0, 1000)) do
+  if redis.call('EXISTS', job_key(id)) == 0 then
+    redis.call('ZREM', P .. 'finished', id)
+    redis.call('ZREM', P .. 'jobs', id)
+  else
+    -- kept alive by the cache or the dead letters: look again later
+    redis.call('ZADD', P .. 'finished', now, id)
+  end
+end
+
+local answer = redis.call('ZRANGEBYSCORE', P .. 'running', '-inf', now, 'LIMIT', 0, 100)
+table.insert(answer, 1, lost)
+table.insert(answer, 1, due)
+return answer

@@ -1,0 +1,228 @@
+"""What a reader can know about a job: plain snapshots made from the record in Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from codeexec_magic.contract import ErrorInfo, ExecutionRequest, ExecutionResult, Reason, Status, decode_event
+from codeexec_magic.errors import DecodeError
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One job at one moment. Times are seconds by the server's clock."""
+
+    id: str
+    status: Status
+    queue: str
+    label: str = ""
+    code_hash: str = ""
+    code: str = ""
+    position: int | None = None  #: place in line, from 1
+    listeners: int = 0  #: workers that listen on the queue
+    worker: str | None = None
+    attempt: int = 0  #: runs so far
+    retries: int = 0  #: runs the policy allows after the first one
+    failures: int = 0  #: failed runs that were retried
+    crashes: int = 0  #: workers that died under it
+    next_try_in_s: float | None = None
+    submitted_at: float = 0.0
+    waited_s: float = 0.0
+    ran_s: float = 0.0
+    cached: bool = False
+    cached_age_s: float | None = None
+    cached_from: str | None = None
+    reason: Reason | None = None
+    verdict: str = ""
+    isolation_level: int | None = None
+    cancelling: bool = False
+    attempts: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has its outcome."""
+        return self.status.terminal
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A job's record and, for one that shares or replays another job's run, the record of that run."""
+
+    id: str
+    record: Mapping[str, str]
+    shown: Mapping[str, str]
+    position: int
+    listeners: int
+    now_ms: int
+
+    @property
+    def run_id(self) -> str:
+        """The job whose events and result this job shows: itself, or its leader."""
+        return self.record.get("leader") or self.id
+
+    @property
+    def run(self) -> Mapping[str, str]:
+        """The record behind :attr:`run_id`."""
+        return self.shown if self.record.get("leader") else self.record
+
+    @property
+    def cached(self) -> bool:
+        """Whether the result was there before the job was submitted."""
+        return "cached_age_ms" in self.record
+
+    @property
+    def status(self) -> Status:
+        """The job's own outcome, else where its run stands."""
+        own = Status(self.record["status"])
+        if own.terminal or not self.shown:
+            return own
+        shared = Status(self.shown["status"])
+        return own if shared.terminal else shared
+
+    def state(self) -> JobState:
+        """The snapshot for people."""
+        record, run, status = self.record, self.run, self.status
+        request = _request(record)
+        result = _json_object(run.get("result"))
+        waited = _ms(run, "waited_ms")
+        if status is Status.QUEUED:
+            waited += max(0, self.now_ms - _ms(run, "queued_at"))
+        ran = 0
+        if status is Status.RUNNING:
+            ran = max(0, self.now_ms - _ms(run, "started_at"))
+        elif "execution_time_ms" in result:
+            ran = int(result["execution_time_ms"])
+        due = max(0, _ms(run, "due_at") - self.now_ms) / 1000 if status is Status.RETRYING else None
+        reason = run.get("reason") if not record.get("leader") or status.terminal else record.get("reason")
+        return JobState(
+            id=self.id,
+            status=status,
+            queue=record.get("queue", ""),
+            label=record.get("label", ""),
+            code_hash=record.get("code_hash", ""),
+            code=request.code if request else "",
+            position=self.position if status is Status.QUEUED and self.position else None,
+            listeners=self.listeners,
+            worker=run.get("worker") or None,
+            attempt=_ms(run, "runs"),
+            retries=request.retries if request else 0,
+            failures=_ms(run, "failures"),
+            crashes=_ms(run, "crashes"),
+            next_try_in_s=due,
+            submitted_at=_ms(record, "submitted_at") / 1000,
+            waited_s=0.0 if self.cached else waited / 1000,
+            ran_s=ran / 1000,
+            cached=self.cached,
+            cached_age_s=_ms(record, "cached_age_ms") / 1000 if self.cached else None,
+            cached_from=record.get("leader") if self.cached else None,
+            reason=Reason(reason) if reason in Reason else None,
+            verdict=str(result.get("verdict", "")),
+            isolation_level=_json_object(result.get("isolation")).get("level"),
+            cancelling="cancel" in record and not status.terminal,
+            attempts=attempts(run),
+        )
+
+    def result(self, events: Iterable[Mapping[str, Any]] = ()) -> ExecutionResult:
+        """The outcome, with the output events of its last attempt.
+
+        Raises:
+            DecodeError: the job has not ended, or its record is damaged.
+        """
+        if not self.status.terminal:
+            raise DecodeError(f"job {self.id} has not ended")
+        outputs = last_attempt(events)
+        stored = _json_object(self.run.get("result"))
+        if not stored or not Status(self.run.get("status", "queued")).terminal:
+            return self._unrun(outputs)
+        stored |= {"task_id": self.id, "outputs": outputs, "status": str(self.status)}
+        if self.record.get("leader"):
+            stored["cached_from"] = self.run_id
+        if self.cached:
+            age = _ms(self.record, "cached_age_ms") / 1000
+            stored |= {"cached": True, "cached_age_s": age, "wait_time_ms": 0}
+            stored["timestamp"] = iso(_ms(self.record, "finished_at"))
+        return ExecutionResult.from_dict(stored)
+
+    def _unrun(self, outputs: Sequence[Mapping[str, Any]]) -> ExecutionResult:
+        """The outcome of a job that ended while no worker held it."""
+        record = self.record
+        return ExecutionResult(
+            task_id=self.id,
+            code_hash=record.get("code_hash", ""),
+            success=False,
+            status=self.status,
+            reason=Reason(record.get("reason") or Reason.CANCELLED),
+            retry_count=_ms(record, "failures"),
+            timestamp=iso(_ms(record, "finished_at")),
+            error=ErrorInfo("RemoteCancelled", "cancelled before it ran"),
+            verdict="cancelled before it ran",
+            wait_time_ms=_ms(record, "waited_ms"),
+            queue=record.get("queue", ""),
+            attempts=attempts(record),
+            outputs=tuple(outputs),
+        )
+
+
+def last_attempt(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The output events after the last start, without what only describes the job."""
+    kept: list[dict[str, Any]] = []
+    for event in events:
+        if event["type"] == "status" and event.get("status") == "running":
+            kept.clear()
+        elif event["type"] not in ("status", "end", "handover"):
+            kept.append({key: value for key, value in event.items() if key != "id"})
+    return tuple(kept)
+
+
+def attempts(record: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    """The closed attempts, oldest first."""
+    try:
+        told = json.loads(f"[{record.get('attempts', '')}]")
+    except ValueError:
+        return ()
+    return tuple(one for one in told if isinstance(one, dict))
+
+
+def load_event(text: str, entry_id: str) -> dict[str, Any]:
+    """Decode one entry of an event stream and note where it stands.
+
+    Raises:
+        DecodeError: not an event.
+    """
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        raise DecodeError(f"event {entry_id} is not JSON") from None
+    return {**decode_event(event), "id": entry_id}
+
+
+def iso(ms: float) -> str:
+    """Server milliseconds as ISO 8601, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else ""
+
+
+def _request(record: Mapping[str, str]) -> ExecutionRequest | None:
+    try:
+        return ExecutionRequest.from_dict(json.loads(record.get("request", "")))
+    except (DecodeError, ValueError):
+        return None
+
+
+def _ms(record: Mapping[str, str], name: str) -> int:
+    try:
+        return int(float(record.get(name) or 0))
+    except ValueError:
+        return 0
+
+
+def _json_object(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return value if isinstance(value, dict) else {}
