@@ -94,6 +94,31 @@ class WorkerSettings(Settings):
         return cls(**read)
 
 
+@dataclass(frozen=True)
+class ClusterSettings:
+    """What only the embedded cluster reads."""
+
+    home: str | None = None  #: [CODEEXEC_HOME] its folder, used as it is; None: one per user and Python environment
+    idle_s: float = 900.0  #: [CODEEXEC_IDLE_S] it stops after this long without clients and without work
+    server_memory_mb: int = 256  #: [CODEEXEC_SERVER_MEMORY_MB] beyond it submissions are refused
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> ClusterSettings:
+        """Read the environment (``os.environ`` by default).
+
+        Raises:
+            BadSetting: a variable has a value that makes no sense; the message names it.
+        """
+        env = os.environ if env is None else env
+        return cls(
+            **{
+                name: _convert(variable, env[variable], convert)
+                for name, variable, convert in _CLUSTER_VARIABLES
+                if env.get(variable, "") != ""
+            }
+        )
+
+
 #: what a worker grants at most unless its settings say otherwise
 DEFAULT_CEILING: Final = Limits(
     soft_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s,
@@ -224,6 +249,12 @@ _WORKER_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("free_disk_mb", "CODEEXEC_MIN_FREE_DISK_MB", _whole),
     ("alert", "CODEEXEC_ALERT", str),
     ("log_code", "CODEEXEC_LOG_CODE", _switch),
+)
+
+_CLUSTER_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
+    ("home", "CODEEXEC_HOME", str),
+    ("idle_s", "CODEEXEC_IDLE_S", _seconds),
+    ("server_memory_mb", "CODEEXEC_SERVER_MEMORY_MB", _whole),
 )
 
 _CEILING_VARIABLES: Final = (
