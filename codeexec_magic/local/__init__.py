@@ -1,1 +1,8 @@
-"""The embedded cluster: a private server and a supervised worker, shared by a user's kernels."""
+"""The embedded cluster: a private server and a supervised worker, shared by a user's kernels.
+
+A detached keeper process owns both and ends them when nobody has used them for a while.
+"""
+
+from codeexec_magic.local.cluster import Cluster, ensure, find, logs, status, stop
+
+__all__ = ["Cluster", "ensure", "find", "logs", "status", "stop"]
