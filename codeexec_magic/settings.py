@@ -68,6 +68,7 @@ class WorkerSettings(Settings):
     #: [CODEEXEC_MAX_SECONDS, _MAX_MEMORY_MB, _MAX_PROCESSES, _MAX_FILE_MB, _MAX_DISK_MB, _MAX_OUTPUT_KB]
     ceiling: Limits = field(default_factory=lambda: DEFAULT_CEILING)
     free_disk_mb: int = 512  #: [CODEEXEC_MIN_FREE_DISK_MB] below this the worker waits
+    grace_s: float = 20.0  #: [CODEEXEC_GRACE_S] a warm shutdown lets cells finish for this long, then hands them back
     alert: str | None = None  #: [CODEEXEC_ALERT] command or http(s) URL told of every new dead letter
     log_code: bool = False  #: [CODEEXEC_LOG_CODE] put code and output in the log
 
@@ -247,6 +248,7 @@ _WORKER_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("required_isolation", "CODEEXEC_REQUIRED_ISOLATION", _level),
     ("allow_network", "CODEEXEC_ALLOW_NETWORK", _switch),
     ("free_disk_mb", "CODEEXEC_MIN_FREE_DISK_MB", _whole),
+    ("grace_s", "CODEEXEC_GRACE_S", _seconds),
     ("alert", "CODEEXEC_ALERT", str),
     ("log_code", "CODEEXEC_LOG_CODE", _switch),
 )

@@ -119,7 +119,7 @@ class Snapshot:
             cached=self.cached,
             cached_age_s=_ms(record, "cached_age_ms") / 1000 if self.cached else None,
             cached_from=record.get("leader") if self.cached else None,
-            reason=Reason(reason) if reason in Reason else None,
+            reason=Reason(reason) if reason and reason in Reason else None,
             verdict=str(result.get("verdict", "")),
             isolation_level=_json_object(result.get("isolation")).get("level"),
             cancelling="cancel" in record and not status.terminal,

@@ -1,0 +1,215 @@
+"""One attempt at one job: open it in the store, run the sandbox, say what happens next."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from codeexec_magic.contract import (
+    DEFAULT_LIMITS,
+    ErrorInfo,
+    ExecutionRequest,
+    ExecutionResult,
+    Limits,
+    Reason,
+    code_hash,
+)
+from codeexec_magic.errors import DecodeError, SandboxBroken
+from codeexec_magic.store import Begun
+from codeexec_magic.store.dead_letters import DeadLetter
+from codeexec_magic.store.state import iso
+from worker.patience import patiently
+from worker.policy import Decision, decide
+from worker.publisher import Publisher
+from worker.sandbox import Cell, Outcome
+
+if TYPE_CHECKING:
+    from worker.runtime import Runtime
+
+#: longest run without a broker: after this the outcome of an attempt cannot be recorded any more (seconds)
+FINISH_PATIENCE_S = 600.0
+
+
+class Attempt:
+    """One delivery of a job.
+
+    Args:
+        runtime: the worker.
+        task_id: the job.
+        generation: which publication of it this delivery belongs to.
+    """
+
+    def __init__(self, runtime: Runtime, task_id: str, generation: int) -> None:
+        self.runtime, self.store = runtime, runtime.store
+        self.task_id, self.generation = task_id, generation
+        self.id = uuid.uuid4().hex
+
+    def run(self) -> None:
+        """Run the job, unless this delivery is a duplicate."""
+        begun = patiently(
+            lambda: self.store.begin(self.task_id, self.generation, self.id, self.runtime.name),
+            self.store.settings.lease_s / 2,
+        )
+        if isinstance(begun, str):
+            self.runtime.log.skipped(self.task_id, begun)
+            return
+        outcome, publisher = self._execute(begun)
+        self._record(begun, outcome, publisher)
+
+    def _execute(self, begun: Begun) -> tuple[Outcome, Publisher]:
+        request = begun.request
+        publisher = Publisher(self.store, self.task_id, self.id)
+        try:
+            limits = grant(request, self.runtime.settings.ceiling)
+            if request.network and not self.runtime.settings.allow_network:
+                raise DecodeError(
+                    "network: the workers of this queue grant none (CODEEXEC_ALLOW_NETWORK=1 on the worker)"
+                )
+        except DecodeError as err:
+            return Outcome.refused("RequestRefused", str(err)), publisher
+        cell = Cell(
+            run_id=f"{self.task_id}:{self.id}",
+            code=request.code,
+            limits=limits,
+            network=request.network,
+            inputs=request.inputs,
+            outputs=request.outputs,
+        )
+        try:
+            run = self.runtime.sandbox.run(cell)
+        except SandboxBroken as err:
+            return Outcome.internal(str(err)), publisher
+        with self.runtime.leases.hold(self.task_id, self.id, run), publisher.attached(run):
+            return run.wait(publisher.add), publisher
+
+    def _record(self, begun: Begun, outcome: Outcome, publisher: Publisher) -> None:
+        runtime, request = self.runtime, begun.request
+        if runtime.leases.lost(self.id):
+            runtime.log.fenced(self.task_id)
+            return
+        ended_ms = begun.started_at_ms + outcome.execution_time_ms
+        if runtime.leases.handed_back(self.id):
+            patiently(
+                lambda: self.store.finish(self.task_id, self.id, "again", Reason.WORKER_LOST),
+                self.store.settings.lease_s,
+            )
+            runtime.log.handed_back(self.task_id)
+            return
+        decision = decide(request, outcome.reason, begun.failures)
+        story = self._story(begun, outcome, ended_ms)
+        result = self._result(begun, outcome, decision, story, ended_ms, publisher)
+        letter = None
+        if decision.dead:
+            letter = DeadLetter.of(request, result, iso(begun.submitted_at_ms)).as_dict()
+        verdict, followers = patiently(
+            lambda: self.store.finish(
+                self.task_id,
+                self.id,
+                decision.action,
+                outcome.reason,
+                story=story,
+                charge=decision.charge,
+                status=decision.status,
+                result=replace(result, outputs=()),
+                delay_s=decision.delay_s,
+                dead_letter=letter,
+                environment=runtime.sandbox.environment,
+                events=publisher.rest(),
+            ),
+            FINISH_PATIENCE_S,
+        )
+        runtime.log.executed(request, result, verdict)
+        if verdict == "ended":
+            runtime.announce(result, followers, letter)
+
+    def _story(self, begun: Begun, outcome: Outcome, ended_ms: int) -> dict[str, Any]:
+        return {
+            "worker": self.runtime.name,
+            "start": iso(begun.started_at_ms),
+            "end": iso(ended_ms),
+            "reason": str(outcome.reason),
+            "verdict": outcome.verdict,
+        }
+
+    def _result(
+        self,
+        begun: Begun,
+        outcome: Outcome,
+        decision: Decision,
+        story: Mapping[str, Any],
+        ended_ms: int,
+        publisher: Publisher,
+    ) -> ExecutionResult:
+        truncated = dict(outcome.truncated)
+        if publisher.dropped:
+            truncated["stream_events"] = publisher.dropped
+        return ExecutionResult(
+            task_id=self.task_id,
+            code_hash=code_hash(begun.request.code),
+            success=outcome.success,
+            status=decision.status,
+            reason=outcome.reason,
+            returncode=outcome.returncode,
+            execution_time_ms=outcome.execution_time_ms,
+            memory_used_mb=outcome.memory_used_mb,
+            retry_count=begun.failures,
+            timestamp=iso(ended_ms),
+            worker_id=self.runtime.name,
+            error=outcome.error,
+            verdict=outcome.verdict,
+            wait_time_ms=begun.waited_ms,
+            queue=begun.request.queue,
+            attempts=(*begun.attempts, story),
+            limits=outcome.limits,
+            isolation=outcome.isolation,
+            truncated=truncated,
+            values=outcome.values,
+            outputs=tuple(publisher.kept),
+        )
+
+
+def grant(request: ExecutionRequest, ceiling: Limits) -> Limits:
+    """The limits a request gets: its own; the queue's defaults are cut down to the ceiling.
+
+    Raises:
+        DecodeError: it names a limit above the ceiling. What was asked for is never quietly lowered.
+    """
+    default = DEFAULT_LIMITS.get(request.queue, Limits())
+    granted = request.limits.as_dict()
+    for name in request.limits.above(ceiling):
+        allowed = getattr(ceiling, name)
+        if granted[name] != getattr(default, name):
+            raise DecodeError(f"{name}={granted[name]:g} is more than this worker allows ({allowed:g})")
+        granted[name] = allowed
+    granted["soft_s"] = min(granted["soft_s"], granted["hard_s"])
+    return Limits.from_dict(granted)
+
+
+def lost_result(
+    request: ExecutionRequest,
+    status: Any,
+    retries: int,
+    attempts: tuple[Mapping[str, Any], ...],
+    ended_ms: int,
+    waited: int,
+) -> ExecutionResult:
+    """The outcome of a job whose workers died under it."""
+    deaths = sum(one.get("reason") == str(Reason.WORKER_LOST) for one in attempts)
+    verdict = f"{deaths} workers died while they ran this cell: taken out of the queue as a poison pill"
+    return ExecutionResult(
+        task_id=request.task_id,
+        code_hash=code_hash(request.code),
+        success=False,
+        status=status,
+        reason=Reason.WORKER_LOST,
+        retry_count=retries,
+        timestamp=iso(ended_ms),
+        worker_id=str(attempts[-1].get("worker", "")) if attempts else None,
+        error=ErrorInfo("WorkerLost", verdict),
+        verdict=verdict,
+        wait_time_ms=waited,
+        queue=request.queue,
+        attempts=attempts,
+    )

@@ -1,0 +1,143 @@
+"""Renews the leases of running attempts and carries orders (cancel, fenced) to their sandboxes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+from codeexec_magic.contract import Reason
+from codeexec_magic.errors import ClusterError
+from codeexec_magic.store import JobStore
+
+log = logging.getLogger("codeexec")
+
+
+class Cancellable(Protocol):
+    """A sandbox run."""
+
+    def cancel(self, reason: Reason = ...) -> None:
+        """Kill it."""
+
+
+class Leases:
+    """The attempts this worker holds.
+
+    Args:
+        store: the job store.
+    """
+
+    def __init__(self, store: JobStore) -> None:
+        self.store = store
+        self._lock = threading.Lock()
+        self._held: dict[str, tuple[str, Cancellable]] = {}  # attempt -> (task id, run)
+        self._lost: set[str] = set()
+        self._handed_back: set[str] = set()
+
+    @contextlib.contextmanager
+    def hold(self, task_id: str, attempt: str, run: Cancellable) -> Iterator[None]:
+        """Keep the lease while the block runs."""
+        with self._lock:
+            self._held[attempt] = (task_id, run)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._held[attempt]
+
+    @property
+    def busy(self) -> int:
+        """Attempts held now."""
+        return len(self._held)
+
+    def lost(self, attempt: str) -> bool:
+        """Whether the attempt was superseded; asking forgets it."""
+        return self._forget(self._lost, attempt)
+
+    def handed_back(self, attempt: str) -> bool:
+        """Whether the attempt was stopped to be run by another worker; asking forgets it."""
+        return self._forget(self._handed_back, attempt)
+
+    def _forget(self, marks: set[str], attempt: str) -> bool:
+        with self._lock:
+            found = attempt in marks
+            marks.discard(attempt)
+        return found
+
+    def renew(self) -> None:
+        """Renew all leases in one round trip and act on the answers.
+
+        Raises:
+            ClusterError: the broker is away; the leases hold for a while without it.
+        """
+        with self._lock:
+            held = [(task_id, attempt, run) for attempt, (task_id, run) in self._held.items()]
+        if not held:
+            return
+        answers = self.store.renew([(task_id, attempt) for task_id, attempt, _ in held])
+        for (task_id, attempt, run), answer in zip(held, answers, strict=True):
+            if answer == "fenced":
+                with self._lock:
+                    if attempt not in self._held:
+                        continue  # it finished while we asked
+                    self._lost.add(attempt)
+                log.warning("job %s is held by another attempt now: this one is stopped", task_id)
+            if answer != "ok":
+                run.cancel(Reason.CANCELLED)
+
+    def cancel(self, task_id: str, attempt: str) -> None:
+        """The user's order, if the attempt is ours."""
+        with self._lock:
+            found = self._held.get(attempt)
+        if found is not None and found[0] == task_id:
+            found[1].cancel(Reason.CANCELLED)
+
+    def hand_back(self) -> None:
+        """Stop every attempt and mark it for another worker, without charging it."""
+        with self._lock:
+            held = list(self._held.items())
+            self._handed_back.update(attempt for attempt, _ in held)
+        for _, (_, run) in held:
+            run.cancel(Reason.CANCELLED)
+
+
+class Listener(threading.Thread):
+    """Hears cancel orders the moment they are given; the lease renewal catches those it misses.
+
+    Args:
+        store: the job store.
+        leases: where the orders go.
+    """
+
+    def __init__(self, store: JobStore, leases: Leases) -> None:
+        super().__init__(name="codeexec-control", daemon=True)
+        self.store, self.leases = store, leases
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        """Listen until stopped, subscribing again after a broken connection."""
+        import json
+
+        import redis
+
+        while not self._stop_asked.is_set():
+            pubsub = self.store.redis.pubsub(ignore_subscribe_messages=True)
+            try:
+                pubsub.subscribe(f"{self.store.prefix}control")
+                while not self._stop_asked.is_set():
+                    message = pubsub.get_message(timeout=1.0)
+                    if message and message["type"] == "message":
+                        order = json.loads(message["data"])
+                        self.leases.cancel(str(order.get("cancel")), str(order.get("attempt")))
+            except (redis.RedisError, OSError, ValueError, ClusterError) as err:
+                log.debug("control channel: %s", err)
+                self._stop_asked.wait(0.5)
+            finally:
+                with contextlib.suppress(redis.RedisError, OSError):
+                    pubsub.close()
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stop_asked.set()

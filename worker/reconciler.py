@@ -1,0 +1,159 @@
+"""Repairs what crashes leave behind: lost messages, dead attempts, due retries, missing result entries.
+
+Every worker runs one; a lock in Redis lets one of them work at a time. Everything it does is a store script that
+checks again, so two at once would do no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status
+from codeexec_magic.errors import ClusterError, DecodeError, JobNotFound
+from codeexec_magic.store import JobStore, Snapshot
+from codeexec_magic.store.connection import broker_errors
+from codeexec_magic.store.dead_letters import DeadLetter
+from codeexec_magic.store.overview import known_queues
+from codeexec_magic.store.state import attempts, iso
+from worker.attempt import lost_result
+
+log = logging.getLogger("codeexec")
+
+#: a queued job this much older than the message next in line has lost its own (seconds)
+GRACE_S = 4.0
+
+
+class Reconciler:
+    """One pass is :meth:`step`.
+
+    Args:
+        store: the job store.
+        name: this worker.
+        announce: called with the result, the jobs that shared it and the dead letter of every job ended here.
+        missing: of these task ids, those without a Celery result.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        name: str,
+        announce: Callable[[ExecutionResult, list[str], Mapping[str, Any] | None], None],
+        missing: Callable[[list[str]], list[str]],
+    ) -> None:
+        self.store, self.name = store, name
+        self._announce, self._missing = announce, missing
+        self._reachable_since: float | None = None
+        self._checked_ms = 0
+
+    def step(self) -> None:
+        """One pass, if no other worker is at it.
+
+        Raises:
+            ClusterError: the broker is away.
+        """
+        try:
+            with broker_errors(self.store.url):
+                mine = self.store.redis.set(f"{self.store.prefix}reconciler", self.name, nx=True, px=900)
+                fresh = int(self.store.redis.info("server")["uptime_in_seconds"]) if mine else 0
+        except ClusterError:
+            self._reachable_since = None
+            raise
+        now = time.monotonic()
+        if self._reachable_since is None:
+            self._reachable_since = now
+        if not mine:
+            return
+        _, lost, expired = self.store.sweep(known_queues(self.store), GRACE_S)
+        if lost:
+            log.warning("sent %d job(s) again whose message was lost", lost)
+        # After an outage every lease has run out although its holder may live: give it time to renew first.
+        lease = self.store.settings.lease_s
+        if now - self._reachable_since >= lease and fresh >= lease:
+            for task_id in expired:
+                self._bury(task_id)
+        self._repair_results()
+
+    def _bury(self, task_id: str) -> None:
+        """End the attempt of a worker that died, and run the job again or take it out of the queue."""
+        try:
+            snapshot = self.store.snapshot(task_id)
+            request = ExecutionRequest.from_dict(json.loads(snapshot.record["request"]))
+        except (JobNotFound, DecodeError, KeyError, ValueError):
+            with broker_errors(self.store.url):
+                self.store.redis.zrem(f"{self.store.prefix}running", task_id)
+            return
+        record = snapshot.record
+        attempt = record.get("attempt", "")
+        if record.get("status") != "running":
+            with broker_errors(self.store.url):
+                self.store.redis.zrem(f"{self.store.prefix}running", task_id)
+            return
+        crashes = int(record.get("crashes", "0")) + 1
+        story = {
+            "worker": record.get("worker", ""),
+            "start": iso(float(record.get("started_at", "0"))),
+            "end": iso(snapshot.now_ms),
+            "reason": str(Reason.WORKER_LOST),
+            "verdict": "the worker died",
+        }
+        if crashes < self.store.settings.max_crashes:
+            verdict, _ = self.store.finish(
+                task_id, attempt, "again", Reason.WORKER_LOST, story=story, charge="crashes", only_if_expired=True
+            )
+            if verdict == "queued":
+                log.warning("worker %s died under job %s: running it again", story["worker"], task_id)
+            return
+        self._poison(snapshot, request, attempt, story)
+
+    def _poison(self, snapshot: Snapshot, request: ExecutionRequest, attempt: str, story: Mapping[str, Any]) -> None:
+        record = snapshot.record
+        told = (*attempts(record), story)
+        result = lost_result(
+            request,
+            Status.DEAD_LETTERED,
+            int(record.get("failures", "0")),
+            told,
+            snapshot.now_ms,
+            int(float(record.get("waited_ms", "0"))),
+        )
+        result = replace(result, outputs=tuple(self.store.events(request.task_id)))
+        letter = DeadLetter.of(request, result, iso(float(record.get("submitted_at", "0")))).as_dict()
+        verdict, followers = self.store.finish(
+            request.task_id,
+            attempt,
+            "end",
+            Reason.WORKER_LOST,
+            story=story,
+            charge="crashes",
+            status=Status.DEAD_LETTERED,
+            result=replace(result, outputs=()),
+            dead_letter=letter,
+            only_if_expired=True,
+        )
+        if verdict == "ended":
+            self._announce(replace(result, outputs=()), followers, letter)
+
+    def _repair_results(self) -> None:
+        """A worker that died between recording an outcome and telling Celery leaves this to us."""
+        with broker_errors(self.store.url):
+            ended: Any = self.store.redis.zrangebyscore(
+                f"{self.store.prefix}finished", self._checked_ms, "+inf", 0, 500
+            )
+        if not ended:
+            return
+        now = self.store.now()
+        for task_id in self._missing(ended):
+            try:
+                snapshot = self.store.snapshot(task_id)
+                finished = int(float(snapshot.record.get("finished_at", "0")))
+                if now - finished < 2000 or not snapshot.status.terminal:
+                    continue  # its worker is about to
+                self._announce(snapshot.result(self.store.events(snapshot.run_id)), [], None)
+            except (JobNotFound, DecodeError):
+                continue
+        self._checked_ms = max(self._checked_ms, now - 10_000)

@@ -1,0 +1,151 @@
+"""What one worker process owns: the sandbox, the store, the leases and the threads that look after them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import codeexec_magic
+from codeexec_magic.contract import ExecutionResult, Status
+from codeexec_magic.errors import ClusterError, CodeExecError
+from codeexec_magic.settings import WorkerSettings
+from codeexec_magic.store import JobStore
+from codeexec_magic.store.celery_results import CeleryResults
+from worker.alerts import alert
+from worker.leases import Leases, Listener
+from worker.metrics import ExecutionLog
+from worker.reconciler import Reconciler
+from worker.sandbox import Sandbox
+
+log = logging.getLogger("codeexec")
+
+#: seconds between heartbeats; the scripts count a worker as listening for four of them
+HEARTBEAT_S = 1.5
+#: seconds between passes of the reconciler
+RECONCILE_S = 1.0
+
+
+class Runtime:
+    """Opened in the main process of a worker, before it consumes.
+
+    Args:
+        settings: the worker's settings.
+        broker_url: where the job records are.
+        result_backend: where Celery's results are.
+    """
+
+    sandbox: Sandbox
+
+    def __init__(self, settings: WorkerSettings, broker_url: str, result_backend: str) -> None:
+        self.settings = settings
+        self.store = JobStore(broker_url, settings)
+        self.results = CeleryResults(result_backend, settings)
+        self.leases = Leases(self.store)
+        self.log = ExecutionLog(settings.log_code)
+        self.name = ""
+        self.slots = settings.slots
+        self.queues: tuple[str, ...] = ()
+        self._stop_asked = threading.Event()
+        self._draining = False
+        self._threads: list[threading.Thread] = []
+        self._listener: Listener | None = None
+
+    def open(self, name: str, slots: int) -> None:
+        """Start the sandbox.
+
+        Raises:
+            IsolationUnavailable: this host cannot give the required level; nothing is consumed.
+            SandboxBroken: it does not start.
+        """
+        self.name, self.slots = name, slots
+        self.sandbox = Sandbox.from_settings(replace(self.settings, slots=slots))
+        self.sandbox.start()
+
+    def serve(self, queues: tuple[str, ...]) -> None:
+        """The worker consumes: say so, and look after its attempts."""
+        self.queues = queues or self.settings.queues
+        self._beat()
+        reconciler = Reconciler(self.store, self.name, self.announce, self.results.missing)
+        self._listener = Listener(self.store, self.leases)
+        self._listener.start()
+        for name, period, call in (
+            ("codeexec-lease", self.settings.lease_s / 4, self.leases.renew),
+            ("codeexec-heartbeat", HEARTBEAT_S, self._beat),
+            ("codeexec-reconciler", RECONCILE_S, reconciler.step),
+        ):
+            thread = threading.Thread(target=self._every, args=(period, call), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _every(self, period: float, call: Callable[[], None]) -> None:
+        while not self._stop_asked.wait(period):
+            try:
+                call()
+            except ClusterError as err:
+                log.debug("%s: %s", threading.current_thread().name, err)
+            except Exception:
+                # these threads keep every cell of this worker alive: none may end
+                log.exception("%s failed; trying again", threading.current_thread().name)
+
+    def _beat(self) -> None:
+        if self._draining:
+            return
+        report = self.sandbox.report
+        about = {"ceiling": self.settings.ceiling.as_dict(), "isolation": report.get("level")}
+        fields = {
+            "queues": ",".join(self.queues),
+            "slots": self.slots,
+            "busy": self.leases.busy,
+            "pid": os.getpid(),
+            "version": codeexec_magic.__version__,
+            "isolation": report.get("level"),
+            "environment": self.sandbox.environment,
+            "supervisor_token": os.environ.get("CODEEXEC_SUPERVISOR_TOKEN", ""),
+        }
+        ttl = max(4 * HEARTBEAT_S, 60.0)
+        self.store.heartbeat(self.name, self.queues, self.sandbox.environment, about, fields, ttl)
+
+    def announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
+        """Tell Celery's result backend, and the log and the alert hook of a dead letter."""
+        if letter is not None and result.status is Status.DEAD_LETTERED:
+            self.log.dead_letter(letter)
+            alert(self.settings.alert, letter)
+        try:
+            self.results.record([result])
+            if followers:
+                events = self.store.events(result.task_id)
+                self.results.record(self.store.snapshot(one).result(events) for one in followers)
+        except CodeExecError as err:
+            # the record has the outcome; the reconciler writes the entry later
+            log.warning("no Celery result for job %s yet: %s", result.task_id, err)
+
+    def drain(self) -> None:
+        """A warm shutdown began: take no more cells, and after the grace time hand the running ones back."""
+        if self._draining:
+            return
+        self._draining = True
+        threading.Thread(target=self._drain, name="codeexec-drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        try:
+            self.store.depart(self.name, self.queues)
+        except ClusterError as err:
+            log.debug("depart: %s", err)
+        deadline = time.monotonic() + self.settings.grace_s
+        while self.leases.busy and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.leases.hand_back()
+
+    def close(self) -> None:
+        """The worker ends: leave nothing behind."""
+        self._stop_asked.set()
+        if self._listener is not None:
+            self._listener.stop()
+        for thread in self._threads:
+            thread.join(2.0)
+        self.sandbox.close()
