@@ -346,7 +346,7 @@ def cache_key(request: ExecutionRequest) -> str:
 def _versioned(data: Any, what: str) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise DecodeError(f"{what} must be a JSON object, not {type(data).__name__}")
-    if data.get("schema") != SCHEMA_VERSION:
+    if data.get("schema") != SCHEMA_VERSION or isinstance(data["schema"], bool):
         raise DecodeError(
             f"{what} has schema {data.get('schema')!r}; this version reads {SCHEMA_VERSION}: upgrade the older side"
         )

@@ -18,7 +18,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import BadSetting, CodeExecError
@@ -79,7 +79,6 @@ except BadSetting as err:
 runtime = Runtime(_settings, app.conf.broker_url, app.conf.result_backend)
 
 
-@worker_init.connect
 def _start(sender: Any = None, **_: Any) -> None:
     # in the main thread: the launcher asks the kernel to be killed when the thread that made it ends
     pool = type(sender).__name__ if sender is None else getattr(sender.pool_cls, "__name__", str(sender.pool_cls))
@@ -91,16 +90,19 @@ def _start(sender: Any = None, **_: Any) -> None:
         sys.exit(f"codeexec worker: {err}")
 
 
-@worker_ready.connect
 def _ready(sender: Any = None, **_: Any) -> None:
     runtime.serve(tuple(sender.task_consumer.queues and [queue.name for queue in sender.task_consumer.queues]))
 
 
-@worker_shutting_down.connect
 def _shutting_down(**_: Any) -> None:
     runtime.drain()
 
 
-@worker_shutdown.connect
 def _stop(**_: Any) -> None:
     runtime.close()
+
+
+worker_init.connect(_start, weak=False)
+worker_ready.connect(_ready, weak=False)
+worker_shutting_down.connect(_shutting_down, weak=False)
+worker_shutdown.connect(_stop, weak=False)

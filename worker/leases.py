@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import threading
 from collections.abc import Iterator
 from typing import Protocol
+
+import redis
 
 from codeexec_magic.contract import Reason
 from codeexec_magic.errors import ClusterError
@@ -118,10 +121,6 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         """Listen until stopped, subscribing again after a broken connection."""
-        import json
-
-        import redis
-
         while not self._stop_asked.is_set():
             pubsub = self.store.redis.pubsub(ignore_subscribe_messages=True)
             try:

@@ -11,6 +11,9 @@ from typing import Any
 from codeexec_magic.contract import ErrorInfo, ExecutionRequest, ExecutionResult, Reason, Status, decode_event
 from codeexec_magic.errors import DecodeError
 
+#: a requeue by hand leaves words here that are no reason of an attempt
+_REASONS = frozenset(str(reason) for reason in Reason)
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -119,7 +122,7 @@ class Snapshot:
             cached=self.cached,
             cached_age_s=_ms(record, "cached_age_ms") / 1000 if self.cached else None,
             cached_from=record.get("leader") if self.cached else None,
-            reason=Reason(reason) if reason and reason in Reason else None,
+            reason=Reason(reason) if reason in _REASONS else None,
             verdict=str(result.get("verdict", "")),
             isolation_level=_json_object(result.get("isolation")).get("level"),
             cancelling="cancel" in record and not status.terminal,

@@ -13,6 +13,7 @@ if status == 'running' then
 end
 if h[4] then
   redis.call('LREM', P .. 'followers:' .. h[4], 1, id)
+  redis.call('HDEL', record, 'leader')
 else
   redis.call('ZREM', queued_key(h[2]), id)
   redis.call('ZREM', P .. 'retrying', id)

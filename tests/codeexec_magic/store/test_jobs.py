@@ -1,0 +1,339 @@
+"""The store's scripts, on a real server."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support import PrivateServer, wait_until
+
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, code_hash
+from codeexec_magic.errors import BrokerUnreachable, JobNotFound
+from codeexec_magic.settings import Settings
+from codeexec_magic.store import Begun, JobStore
+from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
+
+QUEUE = "code_execution"
+
+
+@pytest.fixture
+def store(redis_server: PrivateServer) -> Iterator[JobStore]:
+    """An empty store."""
+    store = JobStore(redis_server.url, Settings(lease_s=0.3, result_ttl_s=60, cache_ttl_s=60))
+    store.redis.flushall()
+    yield store
+    store.close()
+
+
+def request(code: str = "1 + 1", **changes: Any) -> ExecutionRequest:
+    """A request with a fresh id."""
+    return replace(ExecutionRequest(task_id=str(uuid.uuid4()), code=code), **changes)
+
+
+def result(of: ExecutionRequest, status: Status = Status.SUCCEEDED, reason: Reason = Reason.OK) -> ExecutionResult:
+    """An outcome of a request."""
+    return ExecutionResult(
+        of.task_id, code_hash(of.code), status is Status.SUCCEEDED, status, reason, verdict="made up"
+    )
+
+
+def begin(store: JobStore, task_id: str, generation: int = 1, attempt: str = "a1") -> Begun:
+    """Open an attempt that must open."""
+    begun = store.begin(task_id, generation, attempt, "w1")
+    assert isinstance(begun, Begun)
+    return begun
+
+
+def messages(store: JobStore) -> list[list[Any]]:
+    """Arguments of the queued Celery messages, next one first."""
+    entries: Any = store.redis.lrange(QUEUE, 0, -1)
+    return [json.loads(json.loads(entry)["body"])[0] for entry in reversed(entries)]
+
+
+def run_to_success(store: JobStore, one: ExecutionRequest, environment: str = "unknown") -> None:
+    """Submit, begin, emit, finish."""
+    assert store.submit(one).outcome == "queued"
+    begin(store, one.task_id)
+    assert store.emit(one.task_id, "a1", [{"type": "stream", "name": "stdout", "text": "hi\n"}]) == "ok"
+    verdict, _ = store.finish(
+        one.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(one), environment=environment
+    )
+    assert verdict == "ended"
+
+
+def test_a_job_runs_from_submission_to_result(store: JobStore) -> None:
+    """Submit, begin, emit and finish leave one outcome with its output."""
+    one = request()
+    submission = store.submit(one)
+    assert (submission.outcome, submission.depth) == ("queued", 1)
+    assert store.snapshot(one.task_id).state().position == 1
+    assert messages(store) == [[one.task_id, 1]]
+    begun = begin(store, one.task_id)
+    assert begun.request == one
+    store.emit(one.task_id, "a1", [{"type": "stream", "name": "stdout", "text": "hi\n"}])
+    tail = {"type": "execute_result", "data": {"text/plain": "2"}, "metadata": {}, "execution_count": 1}
+    assert store.finish(
+        one.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(one), events=[tail]
+    ) == ("ended", [])
+    events = store.events(one.task_id)
+    assert [event["type"] for event in events] == ["status", "stream", "execute_result", "end"]
+    final = store.snapshot(one.task_id).result(events)
+    assert final.success
+    assert final.stdout == "hi\n"
+    assert [event["type"] for event in final.outputs] == ["stream", "execute_result"]
+
+
+def test_a_resent_submission_counts_once(store: JobStore) -> None:
+    """A client that lost the reply and submits again does not queue the job twice."""
+    one = request()
+    store.submit(one)
+    assert store.submit(one).outcome == "known"
+    assert len(messages(store)) == 1
+
+
+def test_duplicate_and_stale_messages_run_nothing(store: JobStore) -> None:
+    """Only the current message of a waiting job opens an attempt."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    assert isinstance(store.begin(one.task_id, 1, "a1", "w1"), Begun), "the same worker, after a lost reply"
+    assert store.begin(one.task_id, 1, "a2", "w2") == "stale"
+    store.finish(one.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(one))
+    assert store.begin(one.task_id, 1, "a3", "w2") == "done"
+    assert store.begin(str(uuid.uuid4()), 1, "a4", "w2") == "unknown"
+
+
+def test_a_superseded_attempt_is_fenced_out(store: JobStore) -> None:
+    """A worker that was taken for dead can neither write output nor an outcome."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    assert store.finish(one.task_id, "a1", "again", Reason.WORKER_LOST, charge="crashes")[0] == "queued"
+    begun = begin(store, one.task_id, 2, "a2")
+    assert begun.crashes == 1
+    assert store.emit(one.task_id, "a1", [{"type": "stream", "name": "stdout", "text": "late"}]) == "fenced"
+    assert store.finish(one.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(one))[0] == "fenced"
+    assert store.renew([(one.task_id, "a1"), (one.task_id, "a2")]) == ["fenced", "ok"]
+    assert not any("late" in event.get("text", "") for event in store.events(one.task_id))
+
+
+def test_the_reconciler_cannot_close_a_living_attempt(store: JobStore) -> None:
+    """Closing on behalf of a dead worker waits for its lease to run out."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    assert store.finish(one.task_id, "a1", "again", Reason.WORKER_LOST, only_if_expired=True)[0] == "alive"
+    wait_until(lambda: store.sweep([QUEUE], 60)[2] == [one.task_id], 5, "the lease to run out")
+    assert store.finish(one.task_id, "a1", "again", Reason.WORKER_LOST, only_if_expired=True)[0] == "queued"
+
+
+def test_a_retry_waits_in_redis_and_returns_when_due(store: JobStore) -> None:
+    """A retry survives any restart because only Redis holds it."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    assert store.finish(one.task_id, "a1", "retry", Reason.TIMEOUT, charge="failures", delay_s=0.2) == ("retrying", [])
+    state = store.snapshot(one.task_id).state()
+    assert state.status is Status.RETRYING
+    assert state.next_try_in_s is not None
+    assert state.next_try_in_s <= 0.2
+    wait_until(lambda: store.sweep([QUEUE], 60)[0] == 1, 5, "the retry to be due")
+    assert begin(store, one.task_id, 2, "a2").failures == 1
+
+
+def test_a_lost_message_is_sent_again(store: JobStore) -> None:
+    """A job whose message vanished between queue and worker gets a new one, and the old one is void."""
+    lost, waiting = request("1"), request("2")
+    store.submit(lost)
+    store.redis.rpop(QUEUE)
+    published = store.now()
+    wait_until(lambda: store.now() > published, 5, "the clock to move")
+    store.submit(waiting)
+    wait_until(lambda: store.sweep([QUEUE], 0)[1] == 1, 5, "the lost message to be noticed")
+    assert messages(store) == [[waiting.task_id, 1], [lost.task_id, 2]]
+    assert store.begin(lost.task_id, 1, "old", "w1") == "stale"
+
+
+def test_waiting_jobs_are_not_taken_for_lost(store: JobStore) -> None:
+    """However long a queue stands, nothing in it is sent twice."""
+    for number in range(5):
+        store.submit(request(str(number)))
+    assert store.sweep([QUEUE], 0)[1] == 0
+    assert len(messages(store)) == 5
+
+
+def test_identical_cells_share_one_run(store: JobStore) -> None:
+    """Later submissions of a cell that is on its way follow it and get its answer."""
+    leader, follower, other = request("x"), request("x"), request("x", cache="off")
+    assert store.submit(leader).outcome == "queued"
+    assert store.submit(follower).leader == leader.task_id
+    assert store.submit(other).outcome == "queued", "--no-cache runs for itself"
+    begin(store, leader.task_id)
+    assert store.snapshot(follower.task_id).status is Status.RUNNING
+    ended = store.finish(leader.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(leader))
+    assert ended == ("ended", [follower.task_id])
+    shared = store.snapshot(follower.task_id)
+    assert shared.status is Status.SUCCEEDED
+    assert shared.result().task_id == follower.task_id
+    assert shared.result().cached_from == leader.task_id
+    assert not shared.result().cached
+
+
+def test_a_cancelled_leader_hands_over(store: JobStore) -> None:
+    """When the leader is cancelled, the first follower runs and the others follow it."""
+    leader, second, third = request("x"), request("x"), request("x")
+    for one in (leader, second, third):
+        store.submit(one)
+    assert store.cancel(leader.task_id) is Status.CANCELLED
+    assert store.events(leader.task_id)[0]["leader"] == second.task_id
+    assert [second.task_id, 1] in messages(store)
+    assert store.snapshot(third.task_id).run_id == second.task_id
+    begin(store, second.task_id)
+    ended = store.finish(second.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(second))
+    assert ended == ("ended", [third.task_id])
+
+
+def test_a_cancelled_follower_leaves_the_leader_alone(store: JobStore) -> None:
+    """Cancelling one of several waiters ends only its waiting."""
+    leader, follower = request("x"), request("x")
+    store.submit(leader)
+    store.submit(follower)
+    assert store.cancel(follower.task_id) is Status.CANCELLED
+    begin(store, leader.task_id)
+    ended = store.finish(leader.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(leader))
+    assert ended == ("ended", [])
+    assert store.snapshot(follower.task_id).result().reason is Reason.CANCELLED
+
+
+def test_a_cached_result_replays_without_a_worker(store: JobStore) -> None:
+    """A finished identical cell answers at once, with output, age and origin, and queues nothing."""
+    store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE}, 60)
+    first, second = request("x"), request("x")
+    run_to_success(store, first, "env-1")
+    depth = len(messages(store))
+    hit = store.submit(second)
+    assert hit.outcome == "hit"
+    assert hit.result is not None
+    assert (hit.result.cached, hit.result.cached_from, hit.result.stdout) == (True, first.task_id, "hi\n")
+    assert hit.result.cached_age_s is not None
+    assert hit.result.task_id == second.task_id
+    assert len(messages(store)) == depth
+    assert store.submit(request("x", cache="refresh")).outcome == "queued"
+    assert store.submit(request("y")).outcome == "queued"
+
+
+def test_failures_are_never_cached(store: JobStore) -> None:
+    """The next identical cell after a failed one runs."""
+    one = request("x")
+    store.submit(one)
+    begin(store, one.task_id)
+    store.finish(
+        one.task_id, "a1", "end", Reason.ERROR, status=Status.FAILED, result=result(one, Status.FAILED, Reason.ERROR)
+    )
+    assert store.submit(request("x")).outcome == "queued"
+
+
+def test_cancel_in_every_state_has_one_outcome(store: JobStore) -> None:
+    """Queued and retrying jobs end at once, a running one gets the order, an ended one stays as it is."""
+    queued, running, retrying = request("1"), request("2"), request("3")
+    for one in (queued, running, retrying):
+        store.submit(one)
+    assert store.cancel(queued.task_id) is Status.CANCELLED
+    assert store.begin(queued.task_id, 1, "a", "w") == "done"
+    begin(store, running.task_id)
+    assert store.cancel(running.task_id) is Status.RUNNING
+    assert store.emit(running.task_id, "a1", []) == "cancel"
+    begin(store, retrying.task_id)
+    store.finish(retrying.task_id, "a1", "retry", Reason.TIMEOUT, charge="failures", delay_s=0)
+    assert store.cancel(retrying.task_id) is Status.CANCELLED
+    assert store.sweep([QUEUE], 60)[0] == 0
+    assert store.cancel(retrying.task_id) is Status.CANCELLED
+    with pytest.raises(JobNotFound):
+        store.cancel(str(uuid.uuid4()))
+
+
+def bury(store: JobStore, one: ExecutionRequest) -> None:
+    """Make a dead letter of a job."""
+    store.submit(one)
+    begin(store, one.task_id)
+    final = result(one, Status.DEAD_LETTERED, Reason.MEMORY)
+    letter = DeadLetter.of(one, final, "2026-01-01T00:00:00+00:00").as_dict()
+    store.finish(one.task_id, "a1", "end", Reason.MEMORY, status=Status.DEAD_LETTERED, result=final, dead_letter=letter)
+
+
+def test_a_dead_letter_is_listed_and_requeued_once(store: JobStore) -> None:
+    """The seed's list holds the entry; requeueing twice runs once."""
+    one = request("x = 1")
+    bury(store, one)
+    raw: Any = store.redis.lrange("dead_letter", 0, -1)
+    assert json.loads(raw[0])["code"] == "x = 1"
+    assert dead_letter(store, one.task_id) == dead_letters(store)[0]
+    assert store.requeue(one.task_id) == "queued"
+    assert store.requeue(one.task_id) == "alive"
+    assert dead_letters(store) == []
+    begun = begin(store, one.task_id, 2, "a2")
+    assert (begun.failures, begun.crashes, begun.run) == (0, 0, 1)
+
+
+def test_a_dead_letter_can_be_requeued_with_other_code(store: JobStore) -> None:
+    """Edited code runs under the same id."""
+    one = request("x = 1")
+    bury(store, one)
+    store.requeue(one.task_id, replace(one, code="x = 2"))
+    assert begin(store, one.task_id, 2, "a2").request.code == "x = 2"
+    assert store.snapshot(one.task_id).state().code_hash == code_hash("x = 2")
+
+
+def test_dead_letters_are_dropped_purged_and_bounded(redis_server: PrivateServer, store: JobStore) -> None:
+    """Drop takes one, purge takes all, and the list trims itself and counts what it trimmed."""
+    small = JobStore(redis_server.url, Settings(dead_letters=2))
+    first, *others = [request(str(number)) for number in range(4)]
+    for one in (first, *others):
+        bury(small, one)
+    assert [letter.task_id for letter in dead_letters(small)] == [others[2].task_id, others[1].task_id]
+    assert small.redis.hget("codeexec:default:counters", "dead_letters_trimmed") == "2"
+    assert small.drop(others[2].task_id) == 1
+    assert small.drop(others[2].task_id) == 0
+    assert small.drop() == 1
+    assert dead_letters(small) == []
+    small.close()
+
+
+def test_a_full_queue_refuses(redis_server: PrivateServer, store: JobStore) -> None:
+    """Beyond the configured length nothing is queued, and the length is told."""
+    small = JobStore(redis_server.url, Settings(max_queue=1))
+    small.submit(request("1"))
+    refused = small.submit(request("2"))
+    assert (refused.outcome, refused.depth) == ("full", 1)
+    small.close()
+
+
+def test_everything_of_a_finished_job_expires(store: JobStore) -> None:
+    """No key of a job that ended is left without an expiry."""
+    run_to_success(store, request("x"))
+    one = request("x", cache="off")
+    store.submit(one)
+    store.cancel(one.task_id)
+    store.submit(request("x"))
+    lasting = {
+        "codeexec:default:jobs",
+        "codeexec:default:finished",
+        "codeexec:default:counters",
+        QUEUE,  # the messages, dropped by the next worker
+    }
+    keys: Any = store.redis.keys("*")
+    assert {key for key in keys if store.redis.pttl(key) < 0} == lasting
+
+
+def test_an_unreachable_broker_is_one_line(redis_server: PrivateServer) -> None:
+    """The error names the server, without a password."""
+    store = JobStore("redis://:secret@127.0.0.1:1/0", Settings())
+    with pytest.raises(BrokerUnreachable) as caught:
+        store.submit(request())
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

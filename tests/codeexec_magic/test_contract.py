@@ -1,0 +1,148 @@
+"""The wire contract."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeexec_magic.contract import (
+    DEFAULT_LIMITS,
+    ErrorInfo,
+    ExecutionRequest,
+    ExecutionResult,
+    Limits,
+    Reason,
+    Status,
+    cache_key,
+    code_hash,
+    decode_event,
+)
+from codeexec_magic.errors import DecodeError
+
+SEED_KEYS = {
+    "task_id",
+    "code_hash",
+    "success",
+    "stdout",
+    "stderr",
+    "returncode",
+    "execution_time_ms",
+    "memory_used_mb",
+    "retry_count",
+    "timestamp",
+    "worker_id",
+}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def test_the_code_hash_is_of_the_code_alone() -> None:
+    """Anybody can compute it from the UTF-8 bytes."""
+    assert code_hash("print('ü')") == "sha256:" + hashlib.sha256("print('ü')".encode()).hexdigest()
+    assert code_hash("\ud800").startswith("sha256:")
+
+
+def test_a_result_has_the_keys_of_the_seed() -> None:
+    """Programs written for the seed find every key they know, and the streams derived from the events."""
+    result = ExecutionResult(
+        "t",
+        code_hash("1"),
+        True,
+        Status.SUCCEEDED,
+        Reason.OK,
+        outputs=(
+            {"type": "stream", "name": "stdout", "text": "a"},
+            {"type": "stream", "name": "stderr", "text": "e"},
+            {"type": "stream", "name": "stdout", "text": "b"},
+        ),
+    )
+    data = result.as_dict()
+    assert data.keys() >= SEED_KEYS
+    assert (result["stdout"], result["stderr"]) == ("ab", "e")
+    assert ExecutionResult.from_dict(json.loads(json.dumps(data))) == result
+
+
+def test_a_request_survives_the_wire() -> None:
+    """Encoding and decoding gives the same request."""
+    request = ExecutionRequest("t", "1", inputs={"a": [1, None]}, outputs=("x",), retries=1, retry_waits_s=(1.5,))
+    assert ExecutionRequest.from_dict(json.loads(json.dumps(request.as_dict()))) == request
+
+
+@given(json_values)
+def test_nonsense_is_a_decode_error(data: object) -> None:
+    """Whatever JSON arrives, decoding raises the one named error."""
+    for decode in (ExecutionRequest.from_dict, ExecutionResult.from_dict, ErrorInfo.from_dict, decode_event):
+        with pytest.raises(DecodeError):
+            decode(data)
+
+
+DAMAGE = (None, [{}], -1, math.nan, True, {"memory_mb": "x"}, {"nonsense": 1})
+#: what would be legal there
+LEGAL = {"network": (True,), "inputs": ({"memory_mb": "x"}, {"nonsense": 1}), "outputs": ([{}],)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(name, bad) for name in ExecutionRequest("t", "1").as_dict() for bad in DAMAGE if bad not in LEGAL.get(name, ())],
+)
+def test_a_damaged_request_is_refused(field: str, value: object) -> None:
+    """One field of the wrong type or range makes the whole request a decode error."""
+    with pytest.raises(DecodeError):
+        ExecutionRequest.from_dict({**ExecutionRequest("t", "1").as_dict(), field: value})
+
+
+def test_an_unknown_limit_is_refused_but_an_unknown_result_field_is_not() -> None:
+    """A limit nobody enforces must not be accepted; a newer worker may tell more than we know."""
+    with pytest.raises(DecodeError, match="gpu"):
+        ExecutionRequest.from_dict({**ExecutionRequest("t", "1").as_dict(), "gpu": 1})
+    result = ExecutionResult("t", "h", True, Status.SUCCEEDED, Reason.OK)
+    assert ExecutionResult.from_dict({**result.as_dict(), "gpu": 1}) == result
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan, True, "1", None])
+def test_limits_are_positive_numbers(bad: object) -> None:
+    """Zero, infinity and text are no limits."""
+    with pytest.raises(DecodeError, match="memory_mb"):
+        Limits.from_dict({"memory_mb": bad})
+
+
+def test_the_seeds_limits() -> None:
+    """The defaults are the seed's."""
+    normal, heavy = DEFAULT_LIMITS["code_execution"], DEFAULT_LIMITS["code_execution_heavy"]
+    assert (normal.memory_mb, normal.cpu_s, normal.file_mb, normal.processes) == (1024, 120, 100, 10)
+    assert (normal.soft_s, normal.hard_s) == (90, 120)
+    assert (heavy.soft_s, heavy.hard_s) == (240, 300)
+
+
+def test_the_cache_key_tells_runs_apart() -> None:
+    """Whatever changes what a cell may compute changes the key; its id and label do not."""
+    base = ExecutionRequest("t", "1", limits=Limits(soft_s=30))
+    keys = {
+        cache_key(base),
+        cache_key(ExecutionRequest("t", "2", limits=Limits(soft_s=30))),
+        cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), inputs={"a": 1})),
+        cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=31))),
+        cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), network=True)),
+        cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), outputs=("a",))),
+    }
+    assert len(keys) == 6
+    assert cache_key(ExecutionRequest("other", "1", limits=Limits(soft_s=30.0), label="x")) == cache_key(base)
+
+
+def test_terminal_states() -> None:
+    """Four states are final."""
+    assert {status for status in Status if status.terminal} == {
+        Status.SUCCEEDED,
+        Status.FAILED,
+        Status.DEAD_LETTERED,
+        Status.CANCELLED,
+    }
