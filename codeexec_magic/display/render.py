@@ -1,0 +1,164 @@
+"""The state of a job as HTML and as text. Pure: the same state gives the same picture, and no kernel is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from codeexec_magic.contract import Reason, Status
+from codeexec_magic.display import theme
+from codeexec_magic.display.theme import WORDS, age, escaped, ordinal, pill, plural, seconds, shown
+
+if TYPE_CHECKING:
+    from codeexec_magic.store import JobState
+
+#: what ended a job, in words that fit after a colon
+REASONS: Final = {
+    Reason.OK: "",
+    Reason.ERROR: "",
+    Reason.EXIT: "the cell exited",
+    Reason.TIMEOUT: "time limit",
+    Reason.CPU: "processor time limit",
+    Reason.MEMORY: "memory limit",
+    Reason.DISK: "disk limit",
+    Reason.OUTPUT: "output limit",
+    Reason.SIGNAL: "killed by a signal",
+    Reason.CANCELLED: "",
+    Reason.INTERNAL: "the sandbox broke",
+    Reason.WORKER_LOST: "the worker died",
+}
+
+
+def short(task_id: str) -> str:
+    """The part of an id that is shown, and that names the job in every magic."""
+    return shown(task_id[:8])
+
+
+def headline(state: JobState) -> str:
+    """The words on the pill: what is going on, and what is special about it."""
+    word = WORDS[state.status][1]
+    if state.cancelling:
+        return "Cancelling"
+    if state.status is Status.QUEUED:
+        if state.listeners == 0:
+            return f"{word} · no worker listens on {shown(state.queue, 40)}"
+        return f"{word} · {ordinal(state.position)} in line" if state.position else word
+    if state.status is Status.RETRYING:
+        due = state.next_try_in_s
+        when = f" in {due:.0f} s" if due is not None and due >= 0.5 else ""
+        return f"{word} {state.failures} of {state.retries}{when}"
+    if state.status is Status.DEAD_LETTERED:
+        why = REASONS.get(state.reason, "") if state.reason else ""
+        return f"{word} after {plural(state.attempt, 'run')}" + (f": {why}" if why else "")
+    if state.status is Status.FAILED and state.reason and REASONS.get(state.reason):
+        return f"{word}: {REASONS[state.reason]}"
+    if state.status is Status.RUNNING and state.attempt > 1:
+        return f"{word}, {ordinal(state.attempt)} run"
+    return word
+
+
+def cached_words(state: JobState) -> str:
+    """How old a cached result is and where it came from; empty if it is not cached."""
+    if not state.cached:
+        return ""
+    old = f", {age(state.cached_age_s)} old" if state.cached_age_s is not None else ""
+    source = f", from task {short(state.cached_from)}" if state.cached_from else ""
+    return f"Cached{old}{source}"
+
+
+def times(state: JobState) -> str:
+    """How long it waited and ran; only what has happened."""
+    if state.cached:
+        return ""
+    waited = f"waited {seconds(state.waited_s)}"
+    return f"{waited} · ran {seconds(state.ran_s)}" if state.attempt or state.ran_s else waited
+
+
+def place(state: JobState) -> str:
+    """Queue and worker."""
+    return shown(state.queue, 40) + (f" · {shown(state.worker, 48)}" if state.worker else "")
+
+
+def advice(state: JobState, *, embedded: bool = False) -> list[str]:
+    """Lines under the card: what stands in the way and what to do about it."""
+    lines = []
+    if state.status is Status.QUEUED and state.listeners == 0 and not state.cancelling:
+        lines.append(
+            f"{no_worker(state.queue)}; it starts as soon as one does: "
+            + ("%remote_cluster restart" if embedded else f"celery -A worker.app worker -Q {shown(state.queue, 40)}")
+        )
+    if state.verdict and state.reason not in (Reason.OK, Reason.ERROR, Reason.CANCELLED):
+        lines.append(shown(state.verdict, 300))
+    if state.status is Status.RUNNING and state.crashes:
+        lines.append(f"{plural(state.crashes, 'worker')} died under this job; it runs again")
+    if state.status is Status.DEAD_LETTERED:
+        lines.append(f"%remote_dlq show {short(state.id)} tells more; requeue, edit and drop are there too")
+    return lines
+
+
+def no_worker(queue: str) -> str:
+    """The sentence for a queue nobody serves."""
+    return f"0 workers listen on {shown(queue, 40)}"
+
+
+def card_html(
+    state: JobState,
+    *,
+    live: bool = False,
+    phase: float | None = None,
+    notes: Sequence[str] = (),
+    trusted: bool = False,
+) -> str:
+    """One job as a card.
+
+    Args:
+        state: the job.
+        live: it will be redrawn; otherwise it must stay true for ever.
+        phase: where the pulse of the running dot stands, in seconds.
+        notes: lines under the card.
+        trusted: its output was shown unsanitised.
+    """
+    glyph = WORDS[state.status][0]
+    kind = "warn" if state.status is Status.QUEUED and state.listeners == 0 else str(state.status)
+    # the separators have no width: they are there for viewers that drop the style sheet
+    gap = '<span class="cxm-sep"> · </span>'
+    parts = [pill(kind, glyph, headline(state), phase=phase if state.status is Status.RUNNING else None)]
+    if state.cached:
+        parts.append(pill("cached", "⚡", cached_words(state)))
+    if trusted:
+        parts.append(pill("warn", "⚠", "trusted: HTML not sanitised"))
+    parts.append(theme.task_id(state.id))
+    parts.append(f'<span class="cxm-dim">{escaped(place(state), 100)}</span>')
+    if spans := times(state):
+        parts.append(f'<span class="cxm-dim cxm-num">{escaped(spans)}</span>')
+    told = "".join(f'<div class="cxm-note">{escaped(line, 400)}</div>' for line in notes)
+    attributes = f' data-state="{state.status}" data-task="{escaped(state.id)}"'
+    body = f'<div class="cxm-row">{gap.join(parts)}</div>{_bar(state)}{told}'
+    return theme.frame(body, live=live, attributes=attributes)
+
+
+def _bar(state: JobState) -> str:
+    """Waiting and running to scale."""
+    total = state.waited_s + state.ran_s
+    if state.status is Status.QUEUED or (total <= 0 and not state.status.terminal):
+        segments = '<i class="cxm-wait" style="flex:1"></i>' if state.waited_s else ""
+    else:
+        wait = 100 * state.waited_s / total if total > 0 else 0.0
+        grey = f'<i class="cxm-wait" style="width:{wait:.1f}%"></i>' if wait >= 0.5 else ""
+        segments = f'{grey}<i style="flex:1"></i>'
+    title = escaped(times(state) or cached_words(state))
+    return f'<div class="cxm-bar cxm-{state.status}" title="{title}">{segments}</div>'
+
+
+def card_text(state: JobState, *, notes: Sequence[str] = (), trusted: bool = False) -> str:
+    """The card for terminals and for viewers without HTML."""
+    glyph = "⚡" if state.cached else WORDS[state.status][0]
+    words = cached_words(state) if state.cached else headline(state)
+    parts = [f"{glyph} {words}", short(state.id), place(state), times(state), "trusted" if trusted else ""]
+    return "\n".join(["  ".join(part for part in parts if part), *(f"  {shown(line, 400)}" for line in notes)])
+
+
+def status_line(state: JobState) -> str:
+    """The same in one line that is rewritten while the job goes on."""
+    parts = [f"{WORDS[state.status][0]} {headline(state)}", short(state.id), place(state), times(state)]
+    return "  ".join(part for part in parts if part)

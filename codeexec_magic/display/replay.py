@@ -1,0 +1,115 @@
+"""Events of a job, live, as the output of the cell that waits for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from codeexec_magic.display.sanitize import Policy, terminal_text
+from codeexec_magic.display.transcript import display_id, stream_text
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+class Replay:
+    """Writes to the shell's streams and display publisher, in the order in which things happened.
+
+    Args:
+        shell: whose output it is.
+        policy: what may be shown.
+        scope: prefix for display ids, so that a cell can update its own displays and nobody else's.
+        terminal: the output goes to a terminal.
+        cleared: called after the output was cleared, to put back what was not the cell's.
+    """
+
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        policy: Policy,
+        scope: str,
+        *,
+        terminal: bool = False,
+        cleared: Callable[[], None] | None = None,
+    ) -> None:
+        self._shell = shell
+        self._policy = policy
+        self._scope = scope
+        self._terminal = terminal
+        self._cleared = cleared
+        self._text: list[str] = []
+        self._stream = "stdout"
+        self._clear_next = False
+        self._runs = 0
+        #: whether anything was shown, and whether the last line of text is complete
+        self.shown = False
+        self.at_line_start = True
+
+    def feed(self, event: Mapping[str, Any]) -> None:
+        """Show one event; text is held back until :meth:`flush`, so that a burst becomes one message."""
+        kind = event["type"]
+        if kind in ("stream", "truncated"):
+            name = "stderr" if event.get("name") == "stderr" else "stdout"
+            if name != self._stream:
+                # without this the two would arrive in whatever order the kernel flushes them
+                self.flush()
+                self._stream = name
+            self._text.append(stream_text(event))
+        elif kind in ("display_data", "execute_result", "update_display_data"):
+            self.flush()
+            self._show(event, update=kind == "update_display_data")
+        elif kind == "clear_output":
+            self.flush()
+            self._clear(wait=bool(event.get("wait")))
+        elif kind == "status" and event.get("status") == "running":
+            self._runs += 1
+            if self._runs > 1 and self.shown:
+                self.flush()
+                self._clear(wait=True)
+
+    def flush(self) -> None:
+        """Write the text held back."""
+        if not self._text:
+            return
+        text = "".join(self._text)
+        self._text.clear()
+        if self._terminal:
+            text = terminal_text(text)
+        if text:
+            self._before_output()
+            out = sys.stderr if self._stream == "stderr" else sys.stdout
+            out.write(text)
+            out.flush()
+            self.at_line_start = text.endswith("\n")
+
+    def _show(self, event: Mapping[str, Any], *, update: bool) -> None:
+        data = self._policy.bundle(event["data"])
+        if self._terminal and "text/plain" in data:
+            data["text/plain"] = terminal_text(data["text/plain"])
+        transient = {key: f"{self._scope}:{value}" for key, value in display_id(event).items()}
+        self._before_output()
+        self._shell.display_pub.publish(
+            data=data,
+            metadata=self._policy.metadata(data, event.get("metadata")),
+            transient=transient,
+            update=update and bool(transient),
+        )
+        self.at_line_start = True
+
+    def _clear(self, *, wait: bool) -> None:
+        publisher: Any = self._shell.display_pub
+        publisher.clear_output(wait=wait)
+        self._clear_next = wait
+        if not wait:
+            self._put_back()
+
+    def _before_output(self) -> None:
+        if self._clear_next:
+            self._clear_next = False
+            self._put_back()
+        self.shown = True
+
+    def _put_back(self) -> None:
+        if self._cleared is not None:
+            self._cleared()
