@@ -1,0 +1,114 @@
+"""Follows a job on a terminal: its output as it comes, then its outcome."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from codeexec_magic.cli.terminal import note, seconds, write
+from codeexec_magic.contract import ExecutionResult, Status
+from codeexec_magic.job import Job
+
+#: seconds a job may wait in silence before we say why
+PATIENCE_S = 0.5
+
+Write = Callable[[str, str], None]
+
+
+def to_terminal(text: str, name: str) -> None:
+    """Pass a cell's output on to our own stream of that name."""
+    write(text, sys.stderr if name == "stderr" else sys.stdout)
+
+
+def follow(job: Job, out: Write = to_terminal, say: Callable[[str], None] = note) -> ExecutionResult:
+    """Show what a job does until it has ended.
+
+    Args:
+        job: the job.
+        out: called with text and the name of its stream, ``stdout`` or ``stderr``.
+        say: called with one line about the job, when there is a reason.
+    """
+    began, said = time.monotonic(), False
+    for event in job.follow():
+        if event is None:
+            if not said and time.monotonic() - began > PATIENCE_S:
+                said = _explain_wait(job, say)
+            continue
+        if event["type"] == "status":
+            said = False if event["status"] == "retrying" else said
+            _say_status(event, say)
+        else:
+            _show(event, out)
+    return job.result()
+
+
+def _explain_wait(job: Job, say: Callable[[str], None]) -> bool:
+    """Say why nothing happens; whether there was something to say."""
+    state = job.state()
+    if state.status is not Status.QUEUED:
+        return False
+    if not state.listeners:
+        say(f"0 workers listen on {state.queue}: start one with 'codeexec worker'")
+    elif state.position:
+        say(f"number {state.position} in line on {state.queue}")
+    return True
+
+
+def _say_status(event: dict[str, Any], say: Callable[[str], None]) -> None:
+    reason = event.get("reason")
+    if event["status"] == "retrying":
+        say(f"run {event.get('attempt')} ended: {reason}; trying again in {seconds(event.get('next_try_in_s'))}")
+    elif event["status"] == "queued" and reason == "worker_lost":
+        say("the worker died; running again")
+
+
+def _show(event: dict[str, Any], out: Write) -> None:
+    kind = event["type"]
+    if kind == "stream":
+        out(event["text"], event["name"])
+    elif kind in ("display_data", "execute_result"):
+        text = event["data"].get("text/plain")
+        if text:
+            out("".join(text) + "\n", "stdout")
+    elif kind == "truncated":
+        out("... output beyond the limit is dropped\n", "stderr")
+
+
+def verdict(result: ExecutionResult) -> str:
+    """One line about an outcome."""
+    parts = [str(result.status).replace("_", " ")]
+    if result.verdict:
+        parts.append(result.verdict)
+    elif result.error is not None:
+        parts.append(f"{result.error.ename}: {result.error.evalue}"[:200])
+    elif not result.success:
+        parts.append(str(result.reason))
+    if result.cached:
+        parts.append(f"cached {seconds(result.cached_age_s)} ago")
+    else:
+        parts.append(f"ran {seconds(result.execution_time_ms / 1000)}")
+        parts.append(f"waited {seconds(result.wait_time_ms / 1000)}")
+        if result.memory_used_mb is not None:
+            parts.append(f"{result.memory_used_mb:.0f} MB")
+        if result.retry_count:
+            parts.append(f"retries {result.retry_count}")
+    return " · ".join(parts)
+
+
+def outcome_line(result: ExecutionResult) -> str:
+    """The verdict with a mark in its colour."""
+    if result.success:
+        return click.style("✔ ", fg="green") + verdict(result)
+    return click.style("✘ ", fg="yellow" if result.status is Status.CANCELLED else "red") + verdict(result)
+
+
+def traceback(result: ExecutionResult, out: Write) -> None:
+    """Show the remote traceback, if there is one."""
+    if result.error is not None:
+        lines = result.error.traceback or (f"{result.error.ename}: {result.error.evalue}",)
+        text = "\n".join(lines) + "\n"
+        out(text if sys.stderr.isatty() else click.unstyle(text), "stderr")

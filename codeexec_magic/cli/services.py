@@ -1,0 +1,151 @@
+"""``codeexec worker``, ``codeexec cluster`` and ``codeexec lab``: things that run for a while."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+import codeexec_magic
+from codeexec_magic.cli.terminal import Progress, as_json, seconds
+from codeexec_magic.errors import BadOption, ClusterError
+from codeexec_magic.settings import WorkerSettings, check_url, database, hide_password
+
+
+@click.command()
+@click.option("--queues", "-Q", metavar="A,B", help="Queues to serve [CODEEXEC_QUEUES; default: code_execution].")
+@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Cells at a time [CODEEXEC_SLOTS; default: CPUs].")
+@click.option("--name", "-n", help="Node name before the @; must differ between workers of a host.")
+@click.option(
+    "--loglevel",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
+@click.pass_obj
+def worker(broker: str | None, queues: str | None, slots: int | None, name: str | None, loglevel: str) -> int:
+    """Run a worker and start it again whenever it dies.
+
+    Ctrl-C lets it finish what it runs; a second one ends it at once. Without a broker it joins the embedded cluster.
+    """
+    from worker.supervisor import supervise, worker_command
+
+    env = dict(os.environ)
+    url, backend = _broker(broker)
+    env["CELERY_BROKER_URL"], env["CELERY_RESULT_BACKEND"] = url, backend
+    if queues:
+        env["CODEEXEC_QUEUES"] = queues
+    if slots:
+        env["CODEEXEC_SLOTS"] = str(slots)
+    settings = WorkerSettings.from_env(env)  # says here what the worker would say again and again
+    if not settings.queues:
+        raise BadOption("--queues names no queue")
+    if name is not None and not all(c.isalnum() or c in "-_." for c in name):
+        raise BadOption(f"--name {name!r}: use letters, digits, '-', '_' and '.' only")
+    level = loglevel.upper()
+    logging.basicConfig(level=level, format="[%(asctime)s: %(levelname)s/Supervisor] %(message)s", stream=sys.stderr)
+    logging.getLogger("codeexec.supervisor").info("broker %s", hide_password(url))
+    command = worker_command(slots=settings.slots, queues=settings.queues, name=name, loglevel=level)
+    return supervise(command, env)
+
+
+def _broker(broker: str | None) -> tuple[str, str]:
+    if broker:
+        return check_url(broker), database(broker, 1)
+    settings = WorkerSettings.from_env()
+    if settings.broker_url:
+        return settings.broker_url, settings.result_backend or database(settings.broker_url, 1)
+    from codeexec_magic import local
+
+    found = local.find()
+    if found is None:
+        raise ClusterError(
+            "no broker: give --broker URL or set CELERY_BROKER_URL (the embedded cluster, which brings a worker of "
+            "its own, is not running)"
+        )
+    return found.broker_url, found.result_backend
+
+
+@click.group()
+def cluster() -> None:
+    """Start, stop and look at the embedded cluster: a private server and a worker of your own."""
+
+
+@cluster.command()
+def start() -> None:
+    """Start it, if it does not run."""
+    from codeexec_magic import local
+
+    click.echo(f"running: {local.ensure(Progress()).broker_url}")
+
+
+@cluster.command()
+def stop() -> None:
+    """Stop it. Jobs that wait, or run, are kept for the next start."""
+    from codeexec_magic import local
+
+    click.echo("stopped" if local.stop() else "not running")
+
+
+@cluster.command()
+def restart() -> None:
+    """Stop it and start it again."""
+    from codeexec_magic import local
+
+    local.stop()
+    click.echo(f"running: {local.ensure(Progress()).broker_url}")
+
+
+@cluster.command()
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def status(json_: bool) -> None:
+    """Say how it stands."""
+    from codeexec_magic import local
+
+    shown = local.status()
+    if json_:
+        as_json(shown)
+        return
+    for name, value in shown.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        elif name.endswith("_s"):
+            name, value = name.removesuffix("_s"), seconds(value)
+        click.echo(f"{name.replace('_', ' '):<18} {value}")
+
+
+@cluster.command()
+@click.option("--lines", "-n", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Of each log.")
+def logs(lines: int) -> None:
+    """Print the end of its logs."""
+    from codeexec_magic import local
+
+    click.echo(local.logs(lines) or "no logs: it has never run", nl=False)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def lab(broker: str | None, arguments: tuple[str, ...]) -> NoReturn:
+    """Open JupyterLab on the notebooks. ARGUMENTS go to JupyterLab, like --no-browser."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ClusterError("JupyterLab is not installed: pip install 'codeexec-magic[lab]'")
+    if broker:
+        os.environ["CELERY_BROKER_URL"] = check_url(broker)
+    folder = notebooks()
+    click.echo(f"JupyterLab on {folder}", err=True)
+    sys.stderr.flush()
+    command = [sys.executable, "-m", "jupyterlab", *arguments, str(folder)]
+    os.execv(sys.executable, command)  # noqa: S606 -- no shell is the point
+
+
+def notebooks() -> Path:
+    """The notebooks of a checkout, else the current folder."""
+    root = Path(codeexec_magic.__file__).parents[1]
+    shipped = root / "notebooks"
+    return shipped if shipped.is_dir() and (root / "pyproject.toml").is_file() else Path.cwd()
