@@ -1,0 +1,121 @@
+"""Repairs, on a real server; a dead worker is one that stopped renewing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from support import PrivateServer, wait_until
+
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status
+from codeexec_magic.settings import Settings, database
+from codeexec_magic.store import Begun, JobStore
+from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.store.dead_letters import dead_letter
+from worker.reconciler import Reconciler
+
+LEASE_S = 0.2
+
+
+class Bench:
+    """A store, a reconciler and what it announced."""
+
+    def __init__(self, url: str) -> None:
+        self.store = JobStore(url, Settings(lease_s=LEASE_S))
+        self.store.redis.flushall()
+        self.results = CeleryResults(database(url, 1), self.store.settings)
+        self.announced: list[tuple[ExecutionResult, list[str], Mapping[str, Any] | None]] = []
+        self.reconciler = Reconciler(self.store, "r", self._announce, self.results.missing)
+
+    def _announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
+        self.announced.append((result, followers, letter))
+        self.results.record([result])
+
+    def step_until(self, what: str, condition: Any) -> None:
+        """Let the reconciler work until something holds."""
+
+        def pass_and_look() -> Any:
+            self.store.redis.delete("codeexec:default:reconciler")
+            self.reconciler.step()
+            return condition()
+
+        wait_until(pass_and_look, 15, what)
+
+    def submit_and_die(self, runs: int = 1) -> str:
+        """A job whose worker dies under it so many times."""
+        task_id = str(uuid.uuid4())
+        self.store.submit(ExecutionRequest(task_id, f"'{task_id}'"))
+        for run in range(1, runs + 1):
+            assert isinstance(self.store.begin(task_id, run, f"attempt-{run}", "doomed"), Begun)
+            self.step_until(
+                "the dead attempt to be closed", lambda: self.store.snapshot(task_id).status is not Status.RUNNING
+            )
+        return task_id
+
+
+@pytest.fixture
+def bench(redis_server: PrivateServer) -> Iterator[Bench]:
+    """An empty bench."""
+    bench = Bench(redis_server.url)
+    yield bench
+    bench.store.close()
+    bench.results.close()
+
+
+def test_a_dead_workers_job_runs_again(bench: Bench) -> None:
+    """When the lease runs out, the job is queued anew and the death is in its story."""
+    task_id = bench.submit_and_die()
+    state = bench.store.snapshot(task_id).state()
+    assert (state.status, state.crashes) == (Status.QUEUED, 1)
+    assert state.attempts[0]["reason"] == "worker_lost"
+    assert isinstance(bench.store.begin(task_id, 2, "next", "alive"), Begun)
+
+
+def test_three_deaths_make_a_poison_pill(bench: Bench) -> None:
+    """A cell that kills its workers is taken out of the queue with its full story."""
+    task_id = bench.submit_and_die(runs=3)
+    letter = dead_letter(bench.store, task_id)
+    assert letter.reason == str(Reason.WORKER_LOST)
+    assert [attempt["worker"] for attempt in letter.attempts] == ["doomed"] * 3
+    assert bench.store.snapshot(task_id).status is Status.DEAD_LETTERED
+    (result, _, announced), *more = bench.announced
+    assert not more
+    assert result.task_id == task_id
+    assert announced is not None
+    assert announced["code"] == f"'{task_id}'"
+
+
+def test_a_renewed_lease_is_left_alone(bench: Bench) -> None:
+    """An attempt that renews is never closed by somebody else."""
+    task_id = str(uuid.uuid4())
+    bench.store.submit(ExecutionRequest(task_id, "1"))
+    assert isinstance(bench.store.begin(task_id, 1, "a", "w"), Begun)
+    end = bench.store.now() + 4 * LEASE_S * 1000
+
+    def renew() -> bool:
+        assert bench.store.renew([(task_id, "a")]) == ["ok"]
+        return bench.store.now() > end
+
+    bench.step_until("some leases to pass", renew)
+    assert bench.store.snapshot(task_id).status is Status.RUNNING
+
+
+def test_a_missing_celery_result_is_written(bench: Bench) -> None:
+    """An outcome recorded by a worker that then died reaches Celery all the same."""
+    task_id = str(uuid.uuid4())
+    bench.store.submit(ExecutionRequest(task_id, "1"))
+    bench.store.cancel(task_id)
+    assert bench.results.missing([task_id]) == [task_id]
+    bench.step_until("the result entry", lambda: not bench.results.missing([task_id]))
+
+
+def test_only_one_reconciler_works_at_a_time(bench: Bench) -> None:
+    """While one holds the lock, another's pass does nothing."""
+    bench.store.redis.set("codeexec:default:reconciler", "other", px=60_000)
+    task_id = str(uuid.uuid4())
+    bench.store.submit(ExecutionRequest(task_id, "1"))
+    bench.store.cancel(task_id)
+    bench.reconciler.step()
+    assert bench.announced == []
