@@ -77,6 +77,8 @@ class Keeper:
                 "CELERY_RESULT_BACKEND": server.url(home.socket, 1),
                 "CODEEXEC_SLOTS": str(workers.slots),
                 "CODEEXEC_QUEUES": ",".join(self._queues),
+                # cells go back to their queue before the worker is killed
+                "CODEEXEC_GRACE_S": f"{WORKER_GRACE_S / 2:g}",
             },
             home.log("worker").open("ab", buffering=0),
             self._before_worker,
@@ -286,6 +288,6 @@ def _reason(text: str) -> str:
     """The line of a log that says most about a failed start."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
-        if re.match(r"([\w.]*(Error|Exception|Unavailable|NotFound)\b|Error:|codeexec)", line) or "Fatal" in line:
+        if re.match(r"([\w.]*(Error|Exception|Unavailable|NotFound)\b|Error: \S|codeexec)", line) or "Fatal" in line:
             return line
     return lines[-1] if lines else "it says nothing"
