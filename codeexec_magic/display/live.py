@@ -1,9 +1,8 @@
-"""The card that moves: ipywidgets, which a front end redraws while the kernel is busy and finds again after a reload."""
+"""The card that moves: ipywidgets, redrawn while the kernel is busy and found again after a page reload."""
 
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,12 +40,12 @@ def available() -> bool:
 class LiveCard:
     """A box with the card, buttons, and room for output; it shows, hides and closes, and knows nothing of jobs."""
 
-    def __init__(self, origin: Origin, *, output: bool = False) -> None:
+    def __init__(self, origin: Origin, display_id: str, *, output: bool = False) -> None:
         import ipywidgets as widgets
 
         self._widgets = widgets
         self._origin = origin
-        self.display_id = uuid.uuid4().hex
+        self._display_id = display_id
         self._html = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0", margin="0"))
         style = widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))
         self._bar = widgets.HBox(layout=widgets.Layout(flex="0 0 auto", margin="0"))
@@ -59,6 +58,11 @@ class LiveCard:
         self._labels: tuple[str, ...] = ()
         for widget in self._all(self.box):
             answer_on_own_shell(widget)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The bundle that shows this card."""
+        return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}}
 
     def draw(self, html: str) -> None:
         """Replace the card."""
@@ -93,12 +97,11 @@ class LiveCard:
 
     def show(self, *, update: bool) -> None:
         """Put the card on the page: in the place kept for it, or as a new output."""
-        view = {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}}
-        self._origin.publish(view, self.display_id, update=update)
+        self._origin.publish(self.view, self._display_id, update=update)
 
     def hide(self) -> None:
         """Take it off the page; a page that was reloaded since does not hear of it and keeps it."""
-        self._origin.publish({}, self.display_id, update=True)
+        self._origin.publish({}, self._display_id, update=True)
 
     def close(self) -> None:
         """Give up all models; closing the box alone would leave its parts behind."""

@@ -27,10 +27,10 @@ MAX_VALUE: Final = 8_000_000
 MAX_DEPTH: Final = 50
 
 _IMAGES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8"}
-_TAGS: Final = set(
+_TAGS: Final = frozenset(
     """a abbr b big blockquote br caption center cite code col colgroup dd del details dfn div dl dt em figcaption
     figure font h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strike strong sub summary sup
-    table tbody td tfoot th thead tr tt u ul var wbr""".split()
+    table tbody td tfoot th thead tr tt u ul var wbr""".split()  # noqa: SIM905, one line per tag would hide the list
 )
 _ATTRIBUTES: Final = {
     "*": {"title", "lang", "dir", "align"},
@@ -94,7 +94,7 @@ class Policy:
             elif mime in _CONVERTERS:
                 for name, safe in _CONVERTERS[mime](value).items():
                     # what a cell says of itself as text or HTML stands before what is made of other types
-                    if name == mime or name not in data or name == "text/plain" and mime == "text/markdown":
+                    if name == mime or name not in data or (name == "text/plain" and mime == "text/markdown"):
                         kept[name] = safe
         if not kept and data:
             kept["text/plain"] = f"<{', '.join(sorted(map(_mime_name, data)))}: not shown>"
@@ -144,7 +144,7 @@ def clean_html(text: str) -> str | None:
     return str(
         nh3.clean(
             text,
-            tags=_TAGS,
+            tags=set(_TAGS),
             clean_content_tags={"script", "style", "title", "template", "noscript", "iframe", "object", "svg", "math"},
             attributes=_ATTRIBUTES,
             attribute_filter=_attribute,

@@ -39,7 +39,8 @@ CSS: Final = (
 .cxm .cxm-sep{width:0;overflow:hidden;margin-left:-10px;white-space:pre}
 .cxm-dim{color:var(--cx-dim)}.cxm-num{font-variant-numeric:tabular-nums;white-space:nowrap}
 .cxm code{font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace);color:var(--cx-dim);
-background:none;padding:0}.cxm code.cxm-id{display:inline-block;width:8ch;overflow:hidden;white-space:nowrap;user-select:all;cursor:copy}
+background:none;padding:0}
+.cxm code.cxm-id{display:inline-block;width:8ch;overflow:hidden;white-space:nowrap;user-select:all;cursor:copy}
 .cxm-pill{display:inline-flex;align-items:center;gap:5px;padding:0 9px;height:20px;border-radius:10px;
 font-size:11.5px;font-weight:600;white-space:nowrap;color:var(--c);
 background:color-mix(in srgb,var(--c) 14%,transparent)}

@@ -1,0 +1,102 @@
+"""A job in a notebook whose cell has gone on: card and output in one widget, which a reloaded page finds again.
+
+When the job ends, its output and its card are written below the cell for good and the widget leaves the page. A page
+that was reloaded meanwhile gets neither (front ends forget the request); it keeps the widget, which shows the same.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from codeexec_magic.display import live, render
+from codeexec_magic.display.notebook import CARD_AFTER_S, live_html, publish_card
+from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.sanitize import HtmlMode, Policy
+from codeexec_magic.display.transcript import Transcript
+
+if TYPE_CHECKING:
+    from codeexec_magic.store import JobState
+
+#: redraw at most this often (seconds)
+_REDRAW_S = 0.2
+
+
+class BackgroundView:
+    """Made while the cell runs, used from the thread that follows the job."""
+
+    def __init__(self, origin: Origin, policy: Policy, job_id: str, cancel: live.Action) -> None:
+        self._origin = origin
+        self._policy = policy
+        self._cancel = cancel
+        self._scope = job_id
+        self._transcript = Transcript(policy)
+        self._display_id = uuid.uuid4().hex
+        self._card: live.LiveCard | None = None
+        self._started = time.monotonic()
+        self._drawn_at = 0.0
+        self._drawn_version = -1
+        origin.publish({}, self._display_id)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Take in one event."""
+        self._transcript.feed(event)
+
+    def state(self, state: JobState) -> None:
+        """Show where the job stands."""
+        if state.done or time.monotonic() - self._started < CARD_AFTER_S:
+            return
+        first = self._card is None
+        if self._card is None:
+            self._card = live.LiveCard(self._origin, self._display_id, output=True)
+            self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task")
+        self._card.draw(live_html(state, self._policy))
+        if first:
+            self._card.show(update=True)
+
+    def flush(self) -> None:
+        """Show what came in since the last time, unless that was just now."""
+        now = time.monotonic()
+        if now - self._drawn_at >= _REDRAW_S:
+            self._drawn_at = now
+            self._draw()
+
+    def finish(self, state: JobState, error: BaseException | None = None, notes: Sequence[str] = ()) -> None:
+        """Write output, error and card for good."""
+        lines = list(error._render_traceback_()) if error is not None and hasattr(error, "_render_traceback_") else []
+        if self._card is not None:
+            if error is not None:
+                self._transcript.error(type(error).__name__, str(error), lines)
+            trusted = self._policy.mode is HtmlMode.TRUST
+            notes_ = [*render.advice(state), *self._policy.notes, *notes]
+            self._card.draw(render.card_html(state, live=True, notes=notes_, trusted=trusted))
+            self._card.buttons({})
+            self._draw()
+            self._card.hide()
+            self._card.keep()
+        self._write_output()
+        if error is not None:
+            self._origin.shell._showtraceback(type(error), error, lines)
+        publish_card(self._origin, state, self._policy, notes)
+
+    def _draw(self) -> None:
+        if self._card is not None and self._drawn_version != self._transcript.version:
+            self._drawn_version = self._transcript.version
+            self._card.outputs(self._transcript.latest())
+
+    def _write_output(self) -> None:
+        """The outputs as ordinary output of the cell."""
+        import sys
+
+        for output in self._transcript.outputs:
+            if output["output_type"] == "stream":
+                out = sys.stderr if output["name"] == "stderr" else sys.stdout
+                out.write(output["text"])
+                out.flush()
+            elif output["output_type"] == "display_data":
+                transient = {key: f"{self._scope}:{value}" for key, value in output["transient"].items()}
+                self._origin.shell.display_pub.publish(
+                    data=output["data"], metadata=output["metadata"], transient=transient
+                )
