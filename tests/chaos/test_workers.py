@@ -1,0 +1,185 @@
+"""Workers that die, hang and shut down; truth is what the ledger saw."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+
+import pytest
+from harness import LEASE_S, Cluster, gone
+from support import wait_until
+
+from codeexec_magic.contract import Reason, Status
+from codeexec_magic.store.dead_letters import dead_letter
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+SLOW = "import time\nprint('begun', flush=True)\ntime.sleep({})\nprint('done')"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """One supervised worker with two slots."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def ready(cluster: Cluster) -> None:
+    """Every test starts with a worker that listens."""
+    cluster.wait_for_workers()
+
+
+def test_a_job_whose_worker_is_killed_runs_once_more(cluster: Cluster) -> None:
+    """Kill -9 mid-run: the cell runs again, once, and the user gets one outcome with the death in its story."""
+    job = cluster.client.submit(SLOW.format(4), cache=False)
+    cluster.wait_for_start(job)
+    cluster.kill_worker()
+    result = job.result(60)
+    assert result.success
+    assert result.stdout == "begun\ndone\n"
+    assert cluster.starts(job) == 2
+    assert [attempt["reason"] for attempt in result.attempts] == ["worker_lost", "ok"]
+
+
+def test_nothing_of_a_killed_worker_survives(cluster: Cluster) -> None:
+    """Launcher, zygote and the sandboxed tree go with their worker, by the process table."""
+    job = cluster.client.submit(SLOW.format(60), cache=False)
+    cluster.wait_for_start(job)
+    wait_until(lambda: any(event.get("text") for event in cluster.client.store.events(job.id)), 20, "its output")
+    pid = wait_until(cluster.worker_pids, 10, "the worker")[0]
+    family = children_of(pid)
+    assert len(family) >= 3, "a launcher, a zygote and a sandbox"
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: all(gone(one) for one in family), 5, "the end of the killed worker's processes")
+    job.cancel()
+
+
+def children_of(pid: int) -> list[int]:
+    """All live descendants of a process."""
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def test_a_cell_that_kills_its_worker_every_time_is_a_poison_pill(cluster: Cluster) -> None:
+    """Exactly three starts, then a dead letter; its neighbour still finishes."""
+    cluster.fail_at("in-run", 3)
+    poison = cluster.client.submit("'poison'", cache=False)
+    wait_until(lambda: poison.status is Status.DEAD_LETTERED, 90, "the dead letter")
+    assert cluster.starts(poison) == 3
+    letter = dead_letter(cluster.client.store, poison.id)
+    assert letter.reason == Reason.WORKER_LOST
+    assert len(letter.attempts) == 3
+    assert cluster.client.submit("'neighbour'", cache=False).result(60).success
+    assert cluster.client.requeue(poison.id).result(60).success, "cured, it can be requeued"
+
+
+@pytest.mark.parametrize(
+    ("point", "starts"),
+    [("before-begin", 1), ("before-finish", 2), ("after-finish", 1)],
+)
+def test_a_death_between_two_steps_loses_nothing(cluster: Cluster, point: str, starts: int) -> None:
+    """Between message and begin, run and finish, finish and report: one outcome, and no run too many."""
+    cluster.fail_at(point)
+    job = cluster.client.submit(f"'{point}'", cache=False)
+    result = job.result(60)
+    assert result.success
+    assert cluster.starts(job) == starts
+    from celery import Celery
+
+    celery = Celery(broker=cluster.server.url, backend=cluster.server.backend_url)
+    assert celery.AsyncResult(job.id).get(timeout=30)["success"]
+
+
+def test_a_message_taken_by_a_stopped_worker_is_sent_again(cluster: Cluster) -> None:
+    """BRPOP hands a message to a process that never records it: the reconciler notices and the job runs once."""
+    pid = wait_until(cluster.worker_pids, 10, "the worker")[0]
+    os.kill(pid, signal.SIGSTOP)
+    job = cluster.client.submit("'popped'", cache=False)
+    wait_until(lambda: not cluster.client.store.redis.llen("code_execution"), 20, "the message to be taken")
+    os.kill(pid, signal.SIGKILL)
+    assert job.result(60).success
+    assert cluster.starts(job) == 1
+
+
+def test_a_hung_worker_that_comes_back_is_fenced_out(cluster: Cluster) -> None:
+    """Stopped for longer than its lease while another worker takes over: one outcome, from the other."""
+    extra = cluster.supervisor(1)
+    cluster.supervisors.append(extra)
+    try:
+        cluster.wait_for_workers(2)
+        job = cluster.client.submit(SLOW.format(3), cache=False)
+        cluster.wait_for_start(job)
+        pid = int(next(iter(cluster.workers_by_job()[job.id])))
+        os.kill(pid, signal.SIGSTOP)
+        cluster.wait_for_start(job, 2, LEASE_S + 20)
+        os.kill(pid, signal.SIGCONT)
+        result = job.result(60)
+        assert result.success
+        assert cluster.starts(job) == 2
+        assert len([event for event in job.events() if event["type"] == "end"]) == 1
+        assert result.stdout == "begun\ndone\n"
+    finally:
+        extra.terminate()
+        extra.wait(20)
+        cluster.supervisors.remove(extra)
+
+
+def test_a_warm_shutdown_hands_running_cells_back_uncharged(cluster: Cluster) -> None:
+    """After the grace time the cell is stopped, queued again and not counted as a crash."""
+    job = cluster.client.submit(SLOW.format(6), cache=False)
+    cluster.wait_for_start(job)
+    cluster.kill_worker(signal.SIGTERM)
+    result = job.result(60)
+    assert result.success
+    state = job.state()
+    assert (state.crashes, state.failures) == (0, 0)
+    assert cluster.starts(job) == 2
+
+
+def test_a_long_job_runs_once_beyond_every_timeout(cluster: Cluster) -> None:
+    """Longer than lease and visibility timeout together would be: still one start."""
+    job = cluster.client.submit(SLOW.format(3 * LEASE_S), cache=False)
+    assert job.result(60).success
+    assert cluster.starts(job) == 1
+
+
+def test_cancel_at_any_moment_has_one_outcome(cluster: Cluster) -> None:
+    """Seeded timings from queued to finished: status, result and Celery agree, and no sandbox lives on."""
+    rng = random.Random(7)
+    for _ in range(25):
+        job = cluster.client.submit("import time\ntime.sleep(0.15)", cache=False)
+        delay = rng.uniform(0, 0.3)
+        follow = job.follow(delay)
+        next(event for event in follow if event is None or delay < 0.05)
+        job.cancel()
+        result = job.result(20)
+        assert result.status in (Status.CANCELLED, Status.SUCCEEDED)
+        assert job.state().status is result.status
+    assert all(count == 1 for job_id, count in cluster.starts_by_job().items() if job_id == job.id)
+
+
+def test_random_kills_lose_nothing_and_double_nothing() -> None:
+    """Forty jobs, eight seeded kills: forty outcomes, and no more starts than kills explain."""
+    rng = random.Random(11)
+    with Cluster(slots=2, workers=2) as cluster:
+        jobs = [
+            cluster.client.submit(f"import time; time.sleep({rng.uniform(0.05, 0.4):.2f}); {n}", cache=False)
+            for n in range(40)
+        ]
+        kills = 0
+        while kills < 8 and not all(job.done for job in jobs):
+            before = cluster.starts()
+            wait_until(lambda before=before: cluster.starts() > before or all(job.done for job in jobs), 60, "progress")
+            cluster.kill_worker()
+            kills += 1
+        results = [job.result(120) for job in jobs]
+        assert [result.status for result in results].count(Status.SUCCEEDED) + sum(
+            result.status is Status.DEAD_LETTERED for result in results
+        ) == 40
+        assert cluster.starts() <= 40 + kills * cluster.slots
+        counters = cluster.client.store.redis.hgetall("codeexec:default:counters")
+        assert sum(int(value) for name, value in counters.items() if name.startswith("ended:")) == 40
