@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import time
+from typing import Final
 
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.local.home import Home
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
+
+#: seconds to wait for the lock of a keeper that neither lives nor lets go
+LOCK_S: Final = 5.0
 
 
 def main() -> int:
@@ -22,21 +28,35 @@ def main() -> int:
         settings = ClusterSettings.from_env()
         home = Home.locate(settings)
         home.create()
-        # a keeper that was just killed takes a moment to let go of the lock
-        with home.lock("keeper", timeout=5.0):
-            # The lock goes along with the fork. The caller reaps us at once and is nobody's parent afterwards: the
-            # keeper belongs to no process tree that a notebook server would sweep away with its kernel.
-            if os.fork():
-                os._exit(0)
-            from codeexec_magic.local.keeper import Keeper
-
-            app = os.environ.pop("CODEEXEC_WORKER_APP", "worker.app")
-            return Keeper(home, settings, WorkerSettings.from_env(), os.environ, app).run()
-    except TimeoutError:
+        deadline = time.monotonic() + LOCK_S
+        while time.monotonic() < deadline:
+            with contextlib.ExitStack() as held:
+                try:
+                    held.enter_context(home.lock("keeper", timeout=0.05))
+                except TimeoutError:
+                    # held by somebody who was quicker, or by a keeper that was just killed: that one lets go in a moment
+                    found = home.read()
+                    if found is not None and found.alive:
+                        return 0
+                else:
+                    return _keep(home, settings)
         print("Error: another process keeps this cluster and does not answer", file=sys.stderr)
     except CodeExecError as err:
         print(f"Error: {err}", file=sys.stderr)
     return 1
+
+
+def _keep(home: Home, settings: ClusterSettings) -> int:
+    before = home.read()
+    home.forget()  # nobody may take what the last keeper said for what this one says
+    # The lock goes along with the fork. The caller reaps us at once and is nobody's parent afterwards: the keeper
+    # belongs to no process tree that a notebook server would sweep away with its kernel.
+    if os.fork():
+        os._exit(0)
+    from codeexec_magic.local.keeper import Keeper
+
+    app = os.environ.pop("CODEEXEC_WORKER_APP", "worker.app")
+    return Keeper(home, settings, WorkerSettings.from_env(), os.environ, app).run(before)
 
 
 if __name__ == "__main__":

@@ -177,7 +177,6 @@ class _Start:
         binary = server.find_binary()
         self._say(f"server {binary} ... worker ...")
         self._starts += 1
-        self._home.forget()
         with self._home.log("keeper").open("ab") as log:
             status = subprocess.run(
                 [sys.executable, "-P", "-m", "codeexec_magic.local"],

@@ -84,15 +84,17 @@ class Keeper:
             self._before_worker,
         )
 
-    def run(self) -> int:
+    def run(self, before: State | None = None) -> int:
         """Keep the cluster until it is time to stop.
+
+        Args:
+            before: what the last keeper said.
 
         Returns:
             Exit status: 0 after an orderly end, 1 when it never got going.
         """
         with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            self._end_leftovers()
-            self._home.forget()
+            _end_leftovers(before)
             self._server.start()
             self._worker.start()
             self._write()
@@ -198,21 +200,6 @@ class Keeper:
             log.warning("the server does not answer: %s", err)
         return False
 
-    def _end_leftovers(self) -> None:
-        """End what a killed keeper may have left: its children die with it, but that takes a moment."""
-        before = self._home.read()
-        if before is None:
-            return
-        for pid, then in ((before.server_pid, before.server_born), (before.worker_pid, before.worker_born)):
-            if pid is None or then is None or born(pid) != then:
-                continue
-            log.warning("ending process %d that the last keeper left", pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            deadline = time.monotonic() + 5
-            while born(pid) == then and time.monotonic() < deadline:
-                time.sleep(0.005)
-
     # -- the end
 
     def _unreachable(self) -> bool:
@@ -282,6 +269,21 @@ class Keeper:
         else:
             self._home.forget()
         log.info("stopped")
+
+
+def _end_leftovers(before: State | None) -> None:
+    """End what a killed keeper may have left: its children die with it, but that takes a moment."""
+    if before is None:
+        return
+    for pid, then in ((before.server_pid, before.server_born), (before.worker_pid, before.worker_born)):
+        if pid is None or then is None or born(pid) != then:
+            continue
+        log.warning("ending process %d that the last keeper left", pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while born(pid) == then and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 def _reason(text: str) -> str:

@@ -120,6 +120,7 @@ def test_kill_one_and_go_on(home: Home, victim: str) -> None:
     with connect(cluster) as client:
         client.rpush("kept", "one", "two")
     os.kill(before[victim], signal.SIGKILL)
+    wait_until(lambda: not process_alive(before[victim]), 5, "the end of the victim")
     cluster = local.ensure()
     after = pids()
     assert after[victim] != before[victim]
