@@ -81,7 +81,7 @@ class Attempt:
             run = self.runtime.sandbox.run(cell)
         except SandboxBroken as err:
             return Outcome.internal(str(err)), publisher
-        with self.runtime.leases.hold(self.task_id, self.id, run), publisher.attached(run):
+        with self.runtime.leases.hold(self.task_id, self.id, run), self.runtime.flusher.publishing(publisher, run):
             return run.wait(publisher.add), publisher
 
     def _record(self, begun: Begun, outcome: Outcome, publisher: Publisher) -> None:

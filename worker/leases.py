@@ -7,22 +7,15 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from typing import Protocol
 
 import redis
 
 from codeexec_magic.contract import Reason
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.store import JobStore
+from worker.publisher import Cancellable
 
 log = logging.getLogger("codeexec")
-
-
-class Cancellable(Protocol):
-    """A sandbox run."""
-
-    def cancel(self, reason: Reason = ...) -> None:
-        """Kill it."""
 
 
 class Leases:

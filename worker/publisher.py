@@ -1,8 +1,9 @@
-"""Carries a cell's output to its event stream while it runs, in few round trips."""
+"""Carries the output of running cells to their event streams, in few round trips."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -11,22 +12,27 @@ from codeexec_magic.contract import Reason
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.store import JobStore
 
+log = logging.getLogger("codeexec")
+
 Event = dict[str, Any]
 
-#: output waits at most this long for more to travel with it (seconds)
-LINGER_S = 0.03
+#: output travels at most this long after it was written (seconds); a cell that ends sooner sends it with its outcome
+TICK_S = 0.025
 #: events kept while the broker is away; what comes after that is counted and dropped
 MAX_WAITING = 20_000
+#: neighbouring chunks of one stream are joined up to this many characters
+MAX_CHUNK = 8192
 
 
-class _Run(Protocol):
-    def cancel(self, reason: Reason = ...) -> None: ...
+class Cancellable(Protocol):
+    """A sandbox run."""
+
+    def cancel(self, reason: Reason = ...) -> None:
+        """Kill it."""
 
 
 class Publisher:
-    """Collects the events of one attempt; a thread of its own sends them, so that a slow broker never blocks the cell.
-
-    The thread starts with the first flush that is due: a cell that ends before that costs none.
+    """The events of one attempt, and how many of them are in Redis.
 
     Args:
         store: the job store.
@@ -41,65 +47,106 @@ class Publisher:
         #: events that could not be kept
         self.dropped = 0
         self._sent = 0
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        self._run: _Run | None = None
-
-    @contextlib.contextmanager
-    def attached(self, run: _Run) -> Iterator[None]:
-        """Publish while the block runs; orders that come back (cancel, fenced) go to ``run``."""
-        self._run = run
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._closed = True
-                self._changed.notify()
-            if self._thread is not None:
-                self._thread.join()
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
 
     def add(self, event: Event) -> None:
-        """Take one event from the sandbox."""
-        with self._changed:
+        """Take one event from the sandbox; never blocks on the broker."""
+        with self._lock:
             if len(self.kept) - self._sent >= MAX_WAITING:
                 self.dropped += 1
                 return
+            # what is on its way must not change any more, so only unsent events are joined
             last = self.kept[-1] if len(self.kept) > self._sent else None
-            if (
-                last
-                and event["type"] == "stream" == last["type"]
-                and event["name"] == last["name"]
-                and len(last["text"]) < 8192
-            ):
+            if last and _joins(last, event):
                 last["text"] += event["text"]
             else:
                 self.kept.append(dict(event))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._send, name=f"publish-{self.task_id[:8]}", daemon=True)
-                self._thread.start()
-            self._changed.notify()
 
     def rest(self) -> list[Event]:
         """What has not been sent; goes with the finish."""
         return self.kept[self._sent :]
 
-    def _send(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or len(self.kept) > self._sent)
-                self._changed.wait_for(lambda: self._closed, LINGER_S)
-                if self._closed:
-                    return
+    def flush(self) -> str:
+        """Send what has come since the last time. Returns the store's answer, ``ok`` if there was nothing to send.
+
+        Raises:
+            ClusterError: the broker is away; nothing is lost.
+        """
+        with self._sending:
+            with self._lock:
                 batch = self.kept[self._sent :]
-                # later output must not be joined to an event that is on its way
                 self._sent = len(self.kept)
+            if not batch:
+                return "ok"
             try:
-                answer = self.store.emit(self.task_id, self.attempt, batch)
+                return self.store.emit(self.task_id, self.attempt, batch)
             except ClusterError:
-                with self._changed:
+                with self._lock:
                     self._sent -= len(batch)
-                    self._changed.wait_for(lambda: self._closed, 0.5)
-                continue
-            if answer != "ok" and self._run is not None:
-                self._run.cancel(Reason.CANCELLED)
+                raise
+
+    def settle(self) -> None:
+        """Wait for a flush that is under way."""
+        with self._sending:
+            pass
+
+
+def _joins(last: Event, event: Event) -> bool:
+    return bool(
+        event["type"] == last["type"] == "stream"
+        and event["name"] == last["name"]
+        and len(last["text"]) + len(event["text"]) <= MAX_CHUNK
+    )
+
+
+class Flusher(threading.Thread):
+    """One thread that flushes the publishers of all running cells, and sleeps while none runs.
+
+    It ticks instead of being woken by every event: a print costs the cell's slot no hand-over between threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="codeexec-publish", daemon=True)
+        self._active: dict[Publisher, Cancellable] = {}
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._stop_asked = threading.Event()
+
+    @contextlib.contextmanager
+    def publishing(self, publisher: Publisher, run: Cancellable) -> Iterator[None]:
+        """Flush while the block runs; an order that comes back (cancel, fenced) goes to ``run``."""
+        with self._lock:
+            self._active[publisher] = run
+            self._some.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._active[publisher]
+                if not self._active:
+                    self._some.clear()
+            publisher.settle()
+
+    def run(self) -> None:
+        """Tick until stopped."""
+        while not self._stop_asked.is_set():
+            self._some.wait()
+            self._stop_asked.wait(TICK_S)
+            with self._lock:
+                active = list(self._active.items())
+            for publisher, run in active:
+                try:
+                    if publisher.flush() != "ok":
+                        run.cancel(Reason.CANCELLED)
+                except ClusterError as err:
+                    log.debug("publish: %s", err)
+                    self._stop_asked.wait(0.5)
+                except Exception:
+                    # this thread serves every cell of the worker: it may not end
+                    log.exception("output of job %s could not be published", publisher.task_id)
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stop_asked.set()
+        self._some.set()

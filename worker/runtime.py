@@ -19,6 +19,7 @@ from codeexec_magic.store.celery_results import CeleryResults
 from worker.alerts import alert
 from worker.leases import Leases, Listener
 from worker.metrics import ExecutionLog
+from worker.publisher import Flusher
 from worker.reconciler import Reconciler
 from worker.sandbox import Sandbox
 
@@ -46,6 +47,7 @@ class Runtime:
         self.store = JobStore(broker_url, settings)
         self.results = CeleryResults(result_backend, settings)
         self.leases = Leases(self.store)
+        self.flusher = Flusher()
         self.log = ExecutionLog(settings.log_code)
         self.name = ""
         self.slots = settings.slots
@@ -73,6 +75,7 @@ class Runtime:
         reconciler = Reconciler(self.store, self.name, self.announce, self.results.missing)
         self._listener = Listener(self.store, self.leases)
         self._listener.start()
+        self.flusher.start()
         for name, period, call in (
             ("codeexec-lease", self.settings.lease_s / 4, self.leases.renew),
             ("codeexec-heartbeat", HEARTBEAT_S, self._beat),
@@ -146,6 +149,7 @@ class Runtime:
         self._stop_asked.set()
         if self._listener is not None:
             self._listener.stop()
+        self.flusher.stop()
         for thread in self._threads:
             thread.join(2.0)
         self.sandbox.close()
