@@ -51,6 +51,22 @@ class Settings:
         return cls(**_shared(os.environ if env is None else env))
 
 
+#: what a worker grants at most unless its settings say otherwise
+DEFAULT_CEILING: Final = Limits(
+    soft_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s,
+    hard_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s + 60,
+    cpu_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s + 60,
+    memory_mb=4096,
+    processes=64,
+    file_mb=1024,
+    disk_mb=2048,
+    inodes=100_000,
+    output_kb=16_384,
+    descriptors=1024,
+    shm_mb=512,
+)
+
+
 @dataclass(frozen=True)
 class WorkerSettings(Settings):
     """What only a worker reads. Limits belong to the worker: a request may ask for less, never for more."""
@@ -118,22 +134,6 @@ class ClusterSettings:
                 if env.get(variable, "") != ""
             }
         )
-
-
-#: what a worker grants at most unless its settings say otherwise
-DEFAULT_CEILING: Final = Limits(
-    soft_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s,
-    hard_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s + 60,
-    cpu_s=DEFAULT_LIMITS[QUEUE_HEAVY].hard_s + 60,
-    memory_mb=4096,
-    processes=64,
-    file_mb=1024,
-    disk_mb=2048,
-    inodes=100_000,
-    output_kb=16_384,
-    descriptors=1024,
-    shm_mb=512,
-)
 
 
 def check_url(url: str) -> str:

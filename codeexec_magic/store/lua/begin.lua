@@ -16,6 +16,7 @@ else
   redis.call('ZREM', queued_key(h[4]), id)
   local runs = redis.call('HINCRBY', record, 'runs', 1)
   redis.call('HINCRBY', record, 'waited_ms', now - h[5])
+  observe('wait', h[4], math.max(0, now - h[5]))
   redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now)
   emit(id, '{"type":"status","status":"running","attempt":' .. runs .. ',"worker":' .. cjson.encode(worker) .. ',"at":' .. now .. '}')
 end

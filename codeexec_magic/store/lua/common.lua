@@ -16,6 +16,18 @@ local function queued_key(queue) return P .. 'queued:' .. queue end
 
 local function count(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
 
+-- Cumulative histograms in the counters hash: one field per bucket, named by its upper bound in ms.
+local BUCKETS = {10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000}
+
+local function observe(name, queue, ms)
+  local bucket = 'inf'
+  for _, bound in ipairs(BUCKETS) do
+    if ms <= bound then bucket = bound break end
+  end
+  count('hist:' .. name .. ':' .. queue .. ':' .. bucket)
+  count('hist_sum:' .. name .. ':' .. queue, math.floor(ms))
+end
+
 local function emit(id, event)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', 20000, '*', 'e', event)
 end
