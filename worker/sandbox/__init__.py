@@ -1,0 +1,8 @@
+"""Runs one cell in a fresh, resource-limited sandbox. Knows nothing of queues or brokers."""
+
+from __future__ import annotations
+
+from .outcome import Outcome
+from .sandbox import Cell, Run, Sandbox
+
+__all__ = ["Cell", "Outcome", "Run", "Sandbox"]

@@ -1,0 +1,210 @@
+"""One used-once process tree, as the launcher sees it: its init, its cell, their descriptors and their end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from . import usage
+from .cgroup import Group
+from .guest import packets
+
+#: room in the event channel: the launcher may be busy for a moment while a cell prints
+_CHANNEL: Final = 1 << 20
+_READ: Final = 1 << 16
+_ROUNDS: Final = 256
+
+
+class Box:
+    """A standby, later a run's processes; never used twice."""
+
+    def __init__(self, number: int, uid: int, spec: dict[str, Any]) -> None:
+        """Make the descriptors; the zygote makes the processes.
+
+        Args:
+            number: names the box.
+            uid: the cell's user inside the zygote's user namespace; 0: the worker's own.
+            spec: ``limits``, ``network``, ``level``.
+        """
+        self.number, self.uid, self.spec = number, uid, spec
+        self.state = "spawning"
+        self.guards: dict[str, Any] = {}
+        self.problem = ""  #: why it broke
+        self.status: int | None = None  #: wait status of the cell, from init
+        self.group: Group | None = None
+        self.scratch: list[int] = []
+        self.init_pid = self.pid_fd = self.cell_fd = -1
+        self.home = tempfile.mkdtemp(prefix="codeexec-") if spec["level"] < 2 else ""
+        self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
+        self.fds: dict[str, int] = {}
+        self._far: list[int] = []
+        for name in ("stdout", "stderr", "events"):
+            near, far = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if name == "events" else 0))
+            os.set_blocking(near, False)
+            self.fds[name] = near
+            self._far.append(far)
+        # an unprivileged user's pipes share a budget: a smaller channel then has to do
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
+        self.control.setblocking(False)
+
+    def far_ends(self) -> list[int]:
+        """What init needs, in the order of :data:`guest.init.FDS`."""
+        return [self._control_far.fileno(), self._code_far, *self._far]
+
+    def sent(self) -> None:
+        """The far ends belong to the zygote now."""
+        self._control_far.close()
+        for fd in (self._code_far, *self._far):
+            os.close(fd)
+        self._far = []
+
+    def spawned(self, pid_fd: int, group: Group | None) -> None:
+        """Init exists and waits; count it into its group, then let it go on."""
+        self.state = "preparing"
+        self.pid_fd = pid_fd
+        for line in Path(f"/proc/self/fdinfo/{pid_fd}").read_text().splitlines():
+            if line.startswith("Pid:"):
+                self.init_pid = int(line.split()[1])
+        self.group = group
+        if group:
+            group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
+            group.add(self.init_pid)
+        self.control.send(b"go")
+
+    def read_control(self) -> bool:
+        """Take init's messages; false when there will be no more."""
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 4)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            message = json.loads(data)
+            if message["op"] == "scratch":
+                self.scratch = list(fds)
+            elif message["op"] == "forked":
+                self._find_cell()
+            elif message["op"] == "ended":
+                self.status = message["status"]
+            elif message["op"] == "broken":
+                self.problem = message["text"]
+
+    def _find_cell(self) -> None:
+        # a descriptor, not a number: a number could be another process's by the time it is signalled
+        children = usage.processes(self.init_pid)
+        if children:
+            with contextlib.suppress(OSError):
+                self.cell_fd = os.pidfd_open(children[0])
+
+    def hand_over(self, request: dict[str, Any]) -> None:
+        """Give the standby its code."""
+        data = json.dumps(request).encode()
+        os.set_blocking(self._code, True)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._code, view) :]
+        self.discard_code()
+        self.state = "running"
+
+    def discard_code(self) -> None:
+        """End the code pipe; a standby that got nothing goes away by itself."""
+        if self._code >= 0:
+            os.close(self._code)
+            self._code = -1
+
+    def read(self, name: str) -> tuple[list[bytes], bool]:
+        """What lies in a pipe: chunks (packets, for the event channel), and whether it has ended."""
+        chunks: list[bytes] = []
+        size = packets.PACKET if name == "events" else _READ
+        for _ in range(_ROUNDS if name == "events" else 4):
+            try:
+                chunk = os.read(self.fds[name], size)
+            except BlockingIOError:
+                return chunks, False
+            if not chunk:
+                return chunks, True
+            chunks.append(chunk)
+        return chunks, False
+
+    def interrupt(self) -> None:
+        """The soft limit: a signal to the cell's process alone."""
+        if self.cell_fd >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self.cell_fd, signal.SIGINT)
+
+    def kill(self) -> None:
+        """End the tree; the process descriptor becomes readable when all of it is gone."""
+        if self.state == "ending":
+            return
+        self.state = "ending"
+        if self.pid_fd < 0:
+            return
+        if self.spec["level"] >= 2:
+            # the kernel kills a process namespace with its first process
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self.pid_fd, signal.SIGKILL)
+        else:
+            with contextlib.suppress(OSError):
+                self.control.send(b"kill")
+
+    def kill_hard(self) -> None:
+        """Init did not do it in time."""
+        from .guest import tree
+
+        if self.init_pid > 0:
+            tree.kill_below(self.init_pid)
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.pid_fd, signal.SIGKILL)
+
+    def pids(self) -> list[int]:
+        """Everything below init."""
+        return usage.processes(self.init_pid) if self.init_pid > 0 else []
+
+    def close(self) -> None:
+        """Leave nothing: descriptors, group, folder."""
+        self.state = "gone"
+        self.control.close()
+        if self._far:
+            self.sent()
+        self.discard_code()
+        for fd in (*self.fds.values(), *self.scratch, self.pid_fd, self.cell_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.fds, self.scratch, self.pid_fd, self.cell_fd = {}, [], -1, -1
+        if self.group:
+            self.group.remove()
+        if self.home:
+            remove_folder(self.home)
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder whose every process is dead, whatever modes and links it was left with."""
+    for folder, _, _, fd in os.fwalk(path, follow_symlinks=False, onerror=None):
+        del folder
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, stat.S_IRWXU)
+    # a folder that could not be entered before can be now
+    for _ in range(64):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            return
+        for folder, names, _ in os.walk(path, followlinks=False):
+            for name in names:
+                full = os.path.join(folder, name)  # noqa: PTH118 - str paths of any bytes
+                if not os.path.islink(full):  # noqa: PTH114
+                    with contextlib.suppress(OSError):
+                        os.chmod(full, stat.S_IRWXU)  # noqa: PTH101

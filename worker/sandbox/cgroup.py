@@ -1,0 +1,198 @@
+"""Control groups, version 1 and 2: one group per run bounds memory and tasks of the whole tree."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "codeexec"
+#: how long a group may stay busy after its last process died (seconds)
+_BUSY_S: Final = 1.0
+
+
+class Group:
+    """The group of one run."""
+
+    def __init__(self, memory: Path, pids: Path | None, version: int) -> None:
+        self.version = version
+        self._memory, self._pids = memory, pids
+        self._folders = [memory] + ([pids] if pids and pids != memory else [])
+        for folder in self._folders:
+            folder.mkdir()
+
+    def limit(self, memory_mb: int, tasks: int) -> None:
+        """Set the limits; more memory is refused by killing."""
+        size = str(memory_mb << 20)
+        if self.version == 2:
+            _write(self._memory / "memory.max", size)
+            _write_if(self._memory / "memory.swap.max", "0")
+            _write_if(self._memory / "memory.oom.group", "1")
+        else:
+            # swap is counted together with memory and must never be the smaller limit
+            with contextlib.suppress(OSError):
+                _write(self._memory / "memory.memsw.limit_in_bytes", "-1")
+            _write(self._memory / "memory.limit_in_bytes", size)
+            _write_if(self._memory / "memory.memsw.limit_in_bytes", size)
+        if self._pids:
+            _write(self._pids / "pids.max", str(tasks))
+
+    def add(self, pid: int) -> None:
+        """Move a process in; its future children are born there."""
+        for folder in self._folders:
+            _write(folder / "cgroup.procs", str(pid))
+
+    def oom_kills(self) -> int:
+        """How often the kernel killed for want of memory."""
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        for line in _read(self._memory / name).splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+        return 0
+
+    def peak(self) -> int:
+        """Most memory used at a time, in bytes; 0 when the kernel does not say."""
+        name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
+        text = _read(self._memory / name) or _read(self._memory / "memory.current")
+        return int(text) if text.strip().isdigit() else 0
+
+    def reset_peak(self) -> None:
+        """Forget what the standby used before the code came, as far as the kernel can."""
+        if self.version == 1:
+            with contextlib.suppress(OSError):
+                _write(self._memory / "memory.max_usage_in_bytes", "0")
+
+    def processes(self) -> list[int]:
+        """Who is inside."""
+        return [int(pid) for pid in _read(self._memory / "cgroup.procs").split()]
+
+    def remove(self) -> bool:
+        """Remove the group; the kernel may need a moment after the last process."""
+        end = time.monotonic() + _BUSY_S
+        for folder in self._folders:
+            while True:
+                try:
+                    folder.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError as err:
+                    if err.errno != errno.EBUSY or time.monotonic() > end:
+                        return False
+                    time.sleep(0.002)
+        return True
+
+
+class Cgroups:
+    """Makes groups below the one this process is in."""
+
+    def __init__(self, memory: Path, pids: Path | None, version: int) -> None:
+        self.version, self._memory, self._pids = version, memory, pids
+        self._sweep()
+
+    def group(self, name: str) -> Group:
+        """A new group."""
+        full = f"{_PREFIX}-{os.getpid()}-{name}"
+        return Group(self._memory / full, self._pids / full if self._pids else None, self.version)
+
+    def _sweep(self) -> None:
+        # what a launcher that was killed left behind: empty groups cost kernel memory for ever
+        for base in {self._memory, self._pids} - {None}:
+            assert base is not None
+            for folder in base.glob(f"{_PREFIX}-*-*"):
+                pid = folder.name.split("-")[1]
+                if pid.isdigit() and not Path("/proc", pid).exists():
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+
+
+def find(proc: Path = Path("/proc/self")) -> tuple[Cgroups | None, str]:
+    """What this process may use, or why it may use nothing."""
+    mounts = _mounts((proc / "mountinfo").read_text())
+    own = dict(_own((proc / "cgroup").read_text()))
+    reasons = []
+    if "memory" in mounts and "memory" in own:
+        memory, pids = mounts["memory"] + own["memory"], None
+        if "pids" in mounts and "pids" in own:
+            pids = mounts["pids"] + own["pids"]
+        if _usable(Path(memory)):
+            return Cgroups(Path(memory), Path(pids) if pids and _usable(Path(pids)) else None, 1), ""
+        reasons.append(f"cgroup v1: {memory} is not writable")
+    if "" in mounts and "" in own:
+        base = Path(mounts[""] + own[""])
+        try:
+            return _second_version(base), ""
+        except OSError as err:
+            reasons.append(f"cgroup v2: {err}")
+    return None, "; ".join(reasons) or "no cgroup file system is mounted"
+
+
+def _second_version(base: Path) -> Cgroups:
+    """Make ``base`` ready to have groups with controllers below it.
+
+    A group whose children have controllers may hold no process itself, so whoever is in it moves to a leaf.
+    """
+    available = (base / "cgroup.controllers").read_text().split()
+    if "memory" not in available:
+        raise OSError(errno.ENODEV, f"the memory controller is not delegated to {base}")
+    wanted = [name for name in ("memory", "pids") if name in available]
+    enabled = (base / "cgroup.subtree_control").read_text().split()
+    if not set(wanted) <= set(enabled):
+        leaf = base / f"{_PREFIX}-supervisor"
+        leaf.mkdir(exist_ok=True)
+        for pid in _read(base / "cgroup.procs").split():
+            _write(leaf / "cgroup.procs", pid)
+        _write(base / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+    return Cgroups(base, base if "pids" in wanted else None, 2)
+
+
+def _mounts(text: str) -> dict[str, str]:
+    """Mount points by controller; the second version's has the empty name."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        root, point = left.split()[3:5]
+        if kind == "cgroup2":
+            found[""] = point if root == "/" else point
+        elif kind == "cgroup":
+            for option in options.split(","):
+                found.setdefault(option, point)
+    return found
+
+
+def _own(text: str) -> list[tuple[str, str]]:
+    pairs = []
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        pairs += [(name, "" if path == "/" else path) for name in controllers.split(",")]
+    return pairs
+
+
+def _usable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK)
+
+
+def _write(path: Path, text: str) -> None:
+    # one write call without truncation: these are no ordinary files
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _write_if(path: Path, text: str) -> None:
+    if path.exists():
+        with contextlib.suppress(OSError):
+            _write(path, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

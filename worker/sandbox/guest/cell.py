@@ -1,0 +1,255 @@
+"""The process that becomes the cell: puts its guards on, warms up, parks, and runs the code it is given, once."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from . import isolation, landlock, linux, packets, runner, seccomp
+from .streams import Stream
+
+if TYPE_CHECKING:
+    from .init import Spawn
+
+#: the event channel's descriptor, the only one beside the standard three
+EVENTS_FD: Final = 3
+_PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
+_ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
+#: touches the pages that a first cell would otherwise have to copy
+_WARM_UP: Final = "import sys\nprint(sys.version)\n{frame}1 + 1"
+_WARM_FRAME: Final = "import pandas\ndisplay(pandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']}))\n"
+
+
+def main(spawn: Spawn) -> NoReturn:
+    """Become the cell."""
+    home_pid = os.getpid()
+    try:
+        code_fd = _descriptors(spawn)
+        _surroundings(spawn)
+        guards = _guard(spawn)
+        _warm(spawn.shell)
+        _tell({"type": "ready", "guards": guards})
+    except BaseException:
+        _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
+        os._exit(70)
+    request = json.loads(_receive(code_fd))
+    os.close(code_fd)
+    _limits(spawn, request["limits"])
+    runner.channel.fd = EVENTS_FD
+    report, code = runner.run(spawn.shell, request)
+    if os.getpid() != home_pid:
+        os._exit(code)  # a forked child ran off the end of the cell: only the cell itself reports
+    _finish(report, request["token"])
+    runner.leave(code)
+
+
+def _finish(report: dict[str, Any], token: str) -> None:
+    for packet in packets.message(json.dumps({"type": "end", "token": token, **report}).encode()):
+        os.write(EVENTS_FD, packet)
+
+
+def _tell(event: dict[str, Any]) -> None:
+    # ready and broken come before any user code, when the channel is surely empty
+    with contextlib.suppress(OSError):
+        os.write(EVENTS_FD, packets.MESSAGE + json.dumps(event).encode()[: packets.PACKET - 1])
+
+
+def _descriptors(spawn: Spawn) -> int:
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    fds = spawn.fds
+    # move ours out of the way of the numbers they must end at
+    high = {name: os.dup(fd) for name, fd in fds.items() if name != "control"}
+    null = os.open("/dev/null", os.O_RDONLY)
+    targets = {0: null, 1: high["stdout"], 2: high["stderr"]}
+    code = os.dup(high["code"])
+    for number, fd in targets.items():
+        os.dup2(fd, number)
+    events = os.dup(high["events"])
+    while code == EVENTS_FD:
+        code = os.dup(code)
+    os.dup2(events, EVENTS_FD, inheritable=False)
+    if "fds" in spawn.guards_off:
+        os.close(fds["control"])
+    else:
+        linux.close_fds({0, 1, 2, EVENTS_FD, code})
+    return code
+
+
+def _surroundings(spawn: Spawn) -> None:
+    os.umask(0o077)
+    os.chdir(spawn.home)
+    tmp = "/tmp" if spawn.level >= 2 else str(Path(spawn.home, "tmp"))  # noqa: S108
+    if "env" not in spawn.guards_off:
+        os.environ.clear()
+    path = [os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]  # noqa: PTH120
+    os.environ.update(
+        {
+            "HOME": spawn.home,
+            "LANG": "C.UTF-8",
+            "LOGNAME": "sandbox",
+            "PATH": ":".join(dict.fromkeys(path)),
+            "SHELL": "/bin/sh",
+            "TERM": "dumb",
+            "TMPDIR": tmp,
+            "USER": "sandbox",
+            **THREADS,
+            "MPLBACKEND": MPLBACKEND,
+        }
+    )
+    if spawn.level < 2:
+        os.mkdir(tmp, 0o700)  # noqa: PTH102
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stdout = sys.__stdout__ = Stream(runner.channel, packets.STDOUT)  # type: ignore[assignment,misc]
+    sys.stderr = sys.__stderr__ = Stream(runner.channel, packets.STDERR)  # type: ignore[assignment,misc]
+    if not sys.path or sys.path[0] != "":
+        sys.path.insert(0, "")
+    spawn.shell.ipython_dir = str(Path(spawn.home, ".ipython"))
+    _reseed()
+
+
+def _reseed() -> None:
+    random.seed()
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.seed()
+
+
+def _guard(spawn: Spawn) -> dict[str, Any]:
+    """Put every guard on, the filter last because it refuses what the others need."""
+    off = spawn.guards_off
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # without it our own /proc entries are not ours
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    if spawn.level < 2 and os.getuid() == 0 and spawn.uid != 0:
+        os.chown(spawn.home, spawn.uid, spawn.uid)
+        os.chown(os.environ["TMPDIR"], spawn.uid, spawn.uid)
+        linux.drop_bounding_set()
+        os.setgroups([])
+        os.setresgid(spawn.uid, spawn.uid, spawn.uid)
+        os.setresuid(spawn.uid, spawn.uid, spawn.uid)
+    linux.drop_capabilities()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    abi = _landlock(spawn) if "landlock" not in off else 0
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    if "seccomp" not in off:
+        inet = spawn.level >= 2 or spawn.network
+        program = seccomp.build(linux.machine(), inet=inet, unix=spawn.level >= 2, unseen_memory=spawn.unseen_memory)
+        linux.install_filter(program)
+    return {"landlock_abi": abi, "seccomp": "seccomp" not in off, "uid": os.getuid(), **_verify(off)}
+
+
+def _landlock(spawn: Spawn) -> int:
+    if not landlock.abi():
+        return 0
+    rules = landlock.Ruleset(tcp=spawn.level >= 2 or spawn.network)
+    if spawn.level >= 2:
+        rules.allow_read("/")
+        rules.allow_write(*isolation.WRITABLE)
+    else:
+        rules.allow_read(*isolation.readable_roots(), *_PROC_READABLE, *_ETC_READABLE)
+        rules.allow_write(spawn.home)
+    rules.allow_write(*(f"/dev/{name}" for name in isolation.DEVICES))
+    _probe_folder(spawn, refused=False)
+    rules.restrict()
+    os.close(rules.fd)
+    _probe_folder(spawn, refused=True)
+    return rules.abi
+
+
+def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
+    """Positive and negative control: the same act succeeds before the rules are on and fails after."""
+    try:
+        if spawn.level >= 2:
+            os.mkdir(f"{isolation.AREA}/.probe")  # noqa: PTH102
+            os.rmdir(f"{isolation.AREA}/.probe")  # noqa: PTH106
+        else:
+            os.listdir("/")
+    except PermissionError:
+        if not refused:
+            raise
+        return
+    if refused:
+        raise RuntimeError("Landlock rules are on but do not refuse what they should")
+
+
+def _verify(off: tuple[str, ...]) -> dict[str, Any]:
+    """Read back what the kernel says is on, rather than believe the calls that set it."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    wrong = []
+    if int(status["CapEff"], 16) or int(status["CapPrm"], 16):
+        wrong.append("capabilities are left")
+    if status["NoNewPrivs"] != "1":
+        wrong.append("no_new_privs is off")
+    if status["Seccomp"] != "2" and "seccomp" not in off:
+        wrong.append("the system call filter is off")
+    if "seccomp" not in off:
+        try:
+            linux.unshare(linux.CLONE_NEWUSER)
+            wrong.append("the system call filter lets unshare through")
+        except PermissionError:
+            pass
+    if wrong:
+        raise RuntimeError("; ".join(wrong))
+    return {"no_new_privs": True, "capabilities": 0}
+
+
+def _warm(shell: Any) -> None:
+    frame = _WARM_FRAME if "pandas" in sys.modules else ""
+    shell.run_cell(_WARM_UP.format(frame=frame), store_history=True)
+    shell.failure = None
+    shell.reset(new_session=True)
+    gc.freeze()
+
+
+def _receive(fd: int) -> bytes:
+    data = bytearray()
+    while chunk := os.read(fd, 1 << 20):
+        data += chunk
+    if not data:
+        os._exit(0)  # the launcher no longer needs this standby
+    return bytes(data)
+
+
+def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
+    """Set the kernel's own limits; none can be raised again."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    spent = usage.ru_utime + usage.ru_stime
+    cpu = int(spent + limits["cpu_s"]) + 2
+    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    # a little below the tree's limit, so that one greedy process gets a MemoryError rather than a kill
+    room = data + (int(limits["memory_mb"]) << 20) * 15 // 16
+    megabyte = 1 << 20
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_DATA, room, room),
+        (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
+        (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
+        (resource.RLIMIT_STACK, 8 * megabyte, 64 * megabyte),
+        (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+        (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),
+        (resource.RLIMIT_RTPRIO, 0, 0),
+        (resource.RLIMIT_NICE, 0, 0),
+    ):
+        _, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.setrlimit(kind, (soft, hard))
+
+
+THREADS: Final = {
+    f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")
+}
+MPLBACKEND: Final = "module://matplotlib_inline.backend_inline"

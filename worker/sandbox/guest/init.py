@@ -1,0 +1,124 @@
+"""The first process of a run: sets the namespaces up, forks the cell, reaps, and tells how the cell ended.
+
+It holds the only descriptor on which the wait status travels; the cell never has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import traceback
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from . import cell, isolation, linux, tree
+
+#: descriptors of a spawn request, in the order the launcher sends them
+FDS = ("control", "code", "stdout", "stderr", "events")
+
+
+@dataclass
+class Spawn:
+    """What the launcher asked for."""
+
+    level: int
+    fds: dict[str, int]
+    uid: int  #: of the cell, as this process's user namespace counts
+    limits: dict[str, Any]
+    network: bool
+    home: str
+    unseen_memory: bool
+    guards_off: tuple[str, ...]  #: only ever set by tests that prove each guard matters
+    hidden: list[str]  #: library folders that the cell's own /tmp would hide
+    shell: Any
+
+
+def main(spawn: Spawn) -> NoReturn:
+    """Be the init of one run until it is killed."""
+    control = socket.socket(fileno=spawn.fds["control"])
+    try:
+        _serve(spawn, control)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            control.send(json.dumps({"op": "broken", "text": traceback.format_exc(limit=-4)[-2000:]}).encode())
+        _pause(control)
+    os._exit(1)
+
+
+def _serve(spawn: Spawn, control: socket.socket) -> None:
+    if "fds" not in spawn.guards_off:
+        linux.close_fds({*spawn.fds.values()})
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    if not control.recv(16):
+        os._exit(0)  # the launcher went away before it could account for us
+    if spawn.level >= 2:
+        scratch = isolation.cell_namespaces(
+            spawn.limits, spawn.uid, spawn.hidden, network=spawn.network or "netns" in spawn.guards_off
+        )
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        socket.send_fds(control, [b'{"op":"scratch"}'], scratch)
+        for fd in scratch:
+            os.close(fd)
+    else:
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        control.detach()
+        cell.main(spawn)
+    for name in FDS[1:]:
+        os.close(spawn.fds[name])
+    if spawn.level >= 2:
+        linux.drop_capabilities()
+    control.send(json.dumps({"op": "forked", "pid": pid}).encode())
+    _watch(spawn, control, wake_r, pid)
+
+
+def _watch(spawn: Spawn, control: socket.socket, wake: int, pid: int) -> None:
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if fd == wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 512)
+                for ended, status in tree.reap():
+                    if ended == pid:
+                        control.send(json.dumps({"op": "ended", "status": status}).encode())
+            else:
+                _end(spawn, control)
+
+
+def _end(spawn: Spawn, control: socket.socket) -> NoReturn:
+    # a message means kill, the end of the stream that the launcher is gone; either way nothing may stay
+    if spawn.level < 2:
+        if os.getuid() == 0 and spawn.uid != 0:
+            _kill_user(spawn.uid)
+        tree.kill_below(os.getpid())
+    del control
+    os._exit(0)
+
+
+def _kill_user(uid: int) -> None:
+    pid = os.fork()
+    if pid == 0:
+        # everything the cell's own user may signal is the cell's: one call that nothing can outrun
+        os.setresuid(uid, uid, uid)
+        with contextlib.suppress(OSError):
+            os.kill(-1, signal.SIGKILL)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _pause(control: socket.socket) -> None:
+    # the launcher ends us once it has read the message
+    with contextlib.suppress(OSError):
+        control.recv(16)

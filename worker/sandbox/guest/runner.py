@@ -1,0 +1,235 @@
+"""Runs one cell in a real IPython shell and says how it ended."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import builtins
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from typing import Any, Final
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import StdinNotImplementedError
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from .streams import Channel
+
+_EVALUE: Final = 16 << 10
+_TRACEBACK: Final = 128 << 10
+
+
+class SoftTimeLimitExceeded(Exception):  # noqa: N818 - the name Celery's users know
+    """The cell's soft time limit has passed."""
+
+
+# what users catch and what tracebacks show must not name a module of ours
+SoftTimeLimitExceeded.__module__ = "builtins"
+
+channel: Final = Channel()
+
+
+class _Publisher(DisplayPublisher):  # type: ignore[misc]
+    """Sends displays into the channel."""
+
+    def publish(self, data: Any, metadata: Any = None, **options: Any) -> None:
+        kind = "update_display_data" if options.get("update") else "display_data"
+        event = {"type": kind, "data": _bundle(data), "metadata": metadata or {}}
+        if options.get("transient"):
+            event["transient"] = options["transient"]
+        channel.send(event)
+
+    def clear_output(self, wait: bool = False) -> None:
+        channel.send({"type": "clear_output", "wait": bool(wait)})
+
+
+class _Hook(DisplayHook):  # type: ignore[misc]
+    """Sends the value of the last expression into the channel."""
+
+    def start_displayhook(self) -> None:
+        self._event: dict[str, Any] = {}
+
+    def write_output_prompt(self) -> None:
+        pass
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        self._event = {"type": "execute_result", "data": _bundle(format_dict), "metadata": md_dict or {}}
+
+    def finish_displayhook(self) -> None:
+        if self._event.get("data"):
+            channel.send({**self._event, "execution_count": 1})
+
+
+class Shell(InteractiveShell):  # type: ignore[misc]
+    """An IPython shell whose every output goes into the channel."""
+
+    def __init__(self, **options: Any) -> None:
+        self.failure: dict[str, Any] | None = None
+        super().__init__(displayhook_class=_Hook, display_pub_class=_Publisher, **options)
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        self.failure = describe(etype, evalue, stb)
+
+    def system(self, cmd: str) -> None:
+        """Run a shell command on the cell's own descriptors; there are no terminals here."""
+        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", self.var_expand(cmd, depth=1)])
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
+        """Run a shell command and return what it printed."""
+        from IPython.utils.text import LSString, SList
+
+        command = ["/bin/sh", "-c", self.var_expand(cmd, depth=depth + 1)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        text = done.stdout.decode("utf-8", "replace")
+        return SList(text.splitlines()) if split else LSString(text)
+
+    def ask_exit(self) -> None:
+        """``exit()`` and ``quit()``."""
+        raise SystemExit(0)
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no screen."""
+
+
+def make_shell(home: str) -> Shell:
+    """The shell, ready to run; made once in the zygote and used once in each cell.
+
+    Args:
+        home: an existing folder for the profile that IPython insists on.
+    """
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "neutral"
+    config.InteractiveShell.ipython_dir = home
+    config.InteractiveShell.show_rewritten_input = False
+    Shell.clear_instance()
+    InteractiveShell.clear_instance()
+    shell: Shell = Shell.instance(config=config)
+    warnings.filterwarnings("ignore", message="To exit: use")
+    builtins.SoftTimeLimitExceeded = SoftTimeLimitExceeded  # type: ignore[attr-defined]
+    builtins.input = _no_input
+    import getpass
+
+    getpass.getpass = _no_input
+    return shell
+
+
+def run(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Run the cell.
+
+    Args:
+        shell: a shell in which nothing ran yet.
+        request: ``code``, ``inputs`` and ``outputs``.
+
+    Returns:
+        the end report and the exit code of the process
+    """
+    shell.user_ns.update(request.get("inputs") or {})
+    signal.signal(signal.SIGINT, _soft_limit)
+    try:
+        result = shell.run_cell(request["code"], store_history=True)
+        problem = result.error_before_exec or result.error_in_exec
+        if problem is None:
+            return {"status": "ok", "values": _values(shell, request.get("outputs") or ())}, 0
+    except BaseException as err:  # the limit may strike while IPython itself tidies up
+        problem = err
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report must get out
+    if isinstance(problem, SystemExit):
+        code = _exit_code(problem)
+        return {"status": "exit" if code else "ok", "code": code}, code
+    failure = shell.failure or describe(type(problem), problem, [])
+    return {"status": "error", "error": failure}, 1
+
+
+def leave(code: int) -> None:
+    """Run what a normal end of a process runs, then end it; the launcher bounds the time this may take."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:  # noqa: S110 - whatever it is, the outcome is already told
+        pass
+    os._exit(code)
+
+
+def describe(etype: Any, evalue: Any, lines: Any) -> dict[str, Any]:
+    """An exception as capped text."""
+    try:
+        text = str(evalue)
+    except BaseException as err:
+        text = f"<str() of the exception failed: {type(err).__name__}>"
+    kept, room = [], _TRACEBACK
+    for line in lines:
+        line = str(line)
+        if len(line) > room:
+            kept.append(line[:room] + "\n... traceback cut")
+            break
+        kept.append(line)
+        room -= len(line)
+    name = str(getattr(etype, "__name__", etype))[:256]
+    # the class tells, not its name: a cell may call its own exception MemoryError
+    builtin = [kind.__name__ for kind in (MemoryError, SoftTimeLimitExceeded) if _is(etype, kind)]
+    return {"ename": name, "evalue": _cut(text), "traceback": kept, "kinds": builtin, "errno": _errno(evalue)}
+
+
+def _is(etype: Any, kind: type) -> bool:
+    return isinstance(etype, type) and issubclass(etype, kind)
+
+
+def _errno(error: Any) -> int | None:
+    number = getattr(error, "errno", None) if isinstance(error, OSError) else None
+    return number if isinstance(number, int) else None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _EVALUE else text[:_EVALUE] + f"... ({len(text)} characters)"
+
+
+def _bundle(data: Any) -> dict[str, Any]:
+    out = {}
+    for mime, value in dict(data).items():
+        out[str(mime)] = base64.b64encode(value).decode() if isinstance(value, bytes) else value
+    return out
+
+
+def _values(shell: Shell, names: Any) -> dict[str, Any]:
+    values = {}
+    for name in names:
+        if name not in shell.user_ns:
+            raise NameError(f"output {name!r} is not defined after the cell")
+        try:
+            values[name] = json.loads(json.dumps(shell.user_ns[name], allow_nan=False, default=_plain))
+        except (TypeError, ValueError, RecursionError) as err:
+            raise TypeError(f"output {name!r} cannot be returned as JSON: {err}") from None
+    return values
+
+
+def _plain(value: Any) -> Any:
+    # numpy and pandas values have one of these
+    for method in ("tolist", "to_dict"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _exit_code(problem: SystemExit) -> int:
+    if problem.code is None:
+        return 0
+    if isinstance(problem.code, int):
+        return problem.code & 0xFF
+    print(problem.code, file=sys.stderr)
+    return 1
+
+
+def _soft_limit(_signal: int, _frame: Any) -> None:
+    raise SoftTimeLimitExceeded("the soft time limit has passed")
+
+
+def _no_input(*_args: Any, **_options: Any) -> str:
+    raise StdinNotImplementedError("input() is not available: nobody can answer a cell that runs remotely")

@@ -1,0 +1,70 @@
+"""The processes below one process: finding them, and killing them where no namespace does it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below ``root``, parents first. Children that appear meanwhile may be missed."""
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        pid = todo.pop()
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+                new = [int(child) for child in children]
+                found += new
+                todo += new
+    return found
+
+
+def kill_below(root: int, patience: float = 2.0) -> bool:
+    """Kill everything below ``root``, which must be a subreaper, so that nothing slips out to other parents.
+
+    All are stopped before any is killed: a chain that forks faster than it is listed stands still then.
+
+    Returns:
+        whether nothing is left
+    """
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        stopped: set[int] = set()
+        while new := [pid for pid in descendants(root) if pid not in stopped]:
+            for pid in new:
+                _signal(pid, signal.SIGSTOP)
+            stopped.update(new)
+        for pid in stopped:
+            _signal(pid, signal.SIGKILL)
+        if os.getpid() == root:
+            reap()
+        if not [pid for pid in descendants(root) if _alive(pid)]:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def reap() -> list[tuple[int, int]]:
+    """Collect children that have ended: their ids and wait statuses."""
+    ended = []
+    with contextlib.suppress(ChildProcessError):
+        while (pair := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.append(pair)
+    return ended
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False

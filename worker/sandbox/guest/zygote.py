@@ -1,0 +1,206 @@
+"""The warm process that runs are forked from: interpreter, IPython and the preload list, and nothing else.
+
+It never holds a secret and never runs user code. One thread, one socket: the launcher asks, it forks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import hashlib
+import importlib
+import json
+import os
+import platform
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from . import init, isolation, linux, tree
+
+_MESSAGE: Final = 1 << 16
+
+
+class Zygote:
+    """Set up once, then serves the launcher until the socket closes."""
+
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+        self._control, self._config = control, config
+        self._level = 2
+        self._missing: list[str] = []
+        self._shell: Any = None
+        self._hidden: list[str] = []
+        self._pid_namespace = -1
+        self._root = os.getuid() == 0
+
+    def run(self) -> NoReturn:
+        """Set up, serve, end."""
+        try:
+            self._isolate()
+            self._load()
+            self._control.send(json.dumps({"op": "ready", **self._describe()}).encode())
+        except BaseException:
+            self._control.send(json.dumps({"op": "broken", "text": traceback.format_exc(limit=-6)[-4000:]}).encode())
+            os._exit(1)
+        while True:
+            self._serve()
+
+    def _isolate(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+        if self._config["level"] < 2:
+            self._give_up("namespaces are switched off")
+            return
+        jail = isolation.Jail(network=self._config["network"])
+        try:
+            jail.enter(self._write_maps)
+        except OSError as err:
+            self._give_up(f"namespaces: {err}", err)
+            return
+        pid = os.fork()
+        if pid:
+            # the launcher is told by the end of the socket, which the child holds too, when that one dies
+            self._send_pid(pid)
+            os._exit(0)
+        try:
+            jail.build(self._become)
+        except OSError as err:
+            self._control.send(json.dumps({"op": "retry", "text": f"mounts: {err}"}).encode())
+            os._exit(0)
+        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _send_pid(self, pid: int) -> None:
+        fd = os.pidfd_open(pid)
+        socket.send_fds(self._control, [b'{"op":"child"}'], [fd])
+
+    def _write_maps(self) -> None:
+        if self._root:
+            self._control.send(b'{"op":"map"}')
+            if self._control.recv(16) != b"mapped":
+                raise OSError(errno.EPERM, "the launcher could not write the user map")
+        else:
+            isolation.write_own_maps(os.geteuid(), os.getegid())
+
+    def _become(self) -> None:
+        uid = isolation.INSIDE_UID
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)
+
+    def _give_up(self, why: str, error: OSError | None = None) -> None:
+        self._level = 1
+        self._missing.append(why)
+        if error is not None and error.errno not in (errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno.EACCES):
+            raise error
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+
+    def _load(self) -> None:
+        from . import cell, runner
+
+        home = isolation.AREA if self._level >= 2 else tempfile.mkdtemp(prefix="codeexec-zygote-")
+        os.environ.update({**cell.THREADS, "MPLBACKEND": cell.MPLBACKEND, "HOME": home, "TMPDIR": home})
+        os.chdir(home)
+        self._shell = runner.make_shell(str(Path(home, ".ipython")))
+        self._preloaded = []
+        for name in self._config["preload"]:
+            try:
+                importlib.import_module(name)
+                self._preloaded.append(name)
+            except ImportError as err:
+                if not str(getattr(err, "name", "")).startswith(name.partition(".")[0]):
+                    self._missing.append(f"preload {name}: {err}")
+        if "matplotlib.pyplot" in sys.modules:
+            _figures(self._shell)
+        tempfile.tempdir = None
+        self._hidden = isolation.roots_below_tmp()
+        if self._level < 2:
+            import shutil
+
+            os.chdir("/")
+            shutil.rmtree(home, ignore_errors=True)
+        gc.collect()
+        gc.freeze()
+
+    def _describe(self) -> dict[str, Any]:
+        from importlib.metadata import distributions
+
+        names = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()})
+        facts = [sys.version, platform.platform(), *self._preloaded, *names]
+        return {
+            "level": self._level,
+            "missing": self._missing,
+            "preloaded": self._preloaded,
+            "environment": hashlib.sha256("\n".join(facts).encode()).hexdigest(),
+            "python": platform.python_version(),
+        }
+
+    def _serve(self) -> None:
+        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 8)
+        if not data:
+            os._exit(0)  # the launcher is gone: as process 1 of the namespace this ends every run at once
+        tree.reap()
+        request = json.loads(data)
+        if request["op"] == "spawn":
+            self._spawn(request, fds)
+
+    def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
+        try:
+            if self._level >= 2:
+                linux.unshare(linux.CLONE_NEWPID)
+            pid = os.fork()
+        except OSError as err:
+            self._control.send(json.dumps({"op": "refused", "id": request["id"], "text": str(err)}).encode())
+            pid = -1
+        if pid == 0:
+            spawn = init.Spawn(
+                level=self._level,
+                fds=dict(zip(init.FDS, fds, strict=True)),
+                uid=request["uid"],
+                limits=request["limits"],
+                network=request["network"],
+                home=request["home"] or isolation.HOME,
+                unseen_memory=request["unseen_memory"],
+                guards_off=tuple(request["guards_off"]),
+                hidden=self._hidden,
+                shell=self._shell,
+            )
+            if "fds" not in spawn.guards_off:
+                self._control.close()
+            init.main(spawn)
+        for fd in fds:
+            os.close(fd)
+        if self._level >= 2:
+            # without this the next unshare would fail: it works once per stay in a namespace
+            linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
+        if pid > 0:
+            pidfd = os.pidfd_open(pid)
+            socket.send_fds(self._control, [json.dumps({"op": "spawned", "id": request["id"]}).encode()], [pidfd])
+            os.close(pidfd)
+
+
+def _figures(shell: Any) -> None:
+    """Show open figures at the end of a cell, as a notebook does."""
+    from matplotlib import pyplot
+
+    # IPython itself depends on this package, so it is always there
+    from matplotlib_inline.backend_inline import configure_inline_support, flush_figures
+
+    pyplot.switch_backend("module://matplotlib_inline.backend_inline")
+    configure_inline_support(shell, "module://matplotlib_inline.backend_inline")
+    if flush_figures not in shell.events.callbacks["post_execute"]:
+        shell.events.register("post_execute", flush_figures)
+
+
+def main() -> NoReturn:
+    """Entry point: descriptor of the socket and configuration come as arguments."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    config = json.loads(sys.argv[2])
+    del sys.argv[1:]
+    sys.argv[0] = ""
+    Zygote(control, config).run()

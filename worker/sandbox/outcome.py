@@ -1,0 +1,186 @@
+"""The verdict on a run, from the launcher's evidence and never from what the cell wrote."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from codeexec_magic.contract import ErrorInfo, Limits, Reason
+
+_DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LIST_CAP: Final = 256
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    reason: Reason
+    success: bool
+    returncode: int | None = None  #: exit status of the cell's process; negative for a signal
+    error: ErrorInfo | None = None
+    verdict: str = ""  #: one line for people: which limit, the peak, the option that raises it
+    execution_time_ms: int = 0
+    memory_used_mb: float | None = None
+    cpu_time_ms: int = 0
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    isolation: Mapping[str, Any] = field(default_factory=dict)
+    truncated: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
+    """Classify a run.
+
+    The order matters: what the launcher did comes before what the kernel did, and that before what the cell says.
+
+    Args:
+        evidence: what the launcher saw.
+        limits: that were in force.
+    """
+    end = _report(evidence.get("end"))
+    code = _returncode(evidence.get("status"))
+    if code is None and end and not evidence.get("kill"):
+        code = end["code"]  # cut in its exit phase: the cell itself had ended
+    reason = _reason(evidence, end, code, limits)
+    error = _error(end) if end and end["status"] == "error" else None
+    if reason is Reason.CANCELLED:
+        error = None
+    peak = evidence.get("peak") or 0
+    return Outcome(
+        reason=reason,
+        success=reason is Reason.OK,
+        returncode=code,
+        error=error,
+        verdict=_verdict(reason, evidence, limits, code, error),
+        execution_time_ms=round(float(evidence.get("elapsed_s") or 0.0) * 1000),
+        memory_used_mb=round(peak / (1 << 20), 1) if peak else None,
+        cpu_time_ms=round(float(evidence.get("cpu_s") or 0.0) * 1000),
+        limits=limits.as_dict(),
+        isolation=dict(evidence.get("isolation") or {}),
+        truncated=dict(evidence.get("truncated") or {}),
+        values=dict(end["values"]) if end and reason is Reason.OK else {},
+    )
+
+
+def broken(why: str, limits: Limits, isolation: Mapping[str, Any] | None = None) -> Outcome:
+    """The outcome of a run whose launcher is gone or never took it."""
+    return judge({"problem": why, "isolation": isolation or {}}, limits)
+
+
+def _reason(evidence: Mapping[str, Any], end: Mapping[str, Any] | None, code: int | None, limits: Limits) -> Reason:
+    kill = evidence.get("kill")
+    if kill:
+        return Reason(kill)
+    if evidence.get("problem") or code is None:
+        return Reason.INTERNAL
+    kinds = end["kinds"] if end else ()
+    if evidence.get("soft") and "SoftTimeLimitExceeded" in kinds:
+        return Reason.TIMEOUT
+    if (code == -signal.SIGKILL and evidence.get("oom_kills")) or "MemoryError" in kinds:
+        return Reason.MEMORY
+    if code == -signal.SIGXFSZ or (end and end["errno"] in _DISK_ERRORS):
+        return Reason.DISK
+    if code < 0:
+        spent = float(evidence.get("cpu_s") or 0.0)
+        by_kernel = code in (-signal.SIGXCPU, -signal.SIGKILL)
+        return Reason.CPU if by_kernel and spent >= limits.cpu_s * 0.95 else Reason.SIGNAL
+    if end is None or end["status"] == "exit":
+        return Reason.EXIT  # also code 0: it left before the cell's end
+    if end["status"] == "error":
+        return Reason.ERROR
+    return Reason.OK if code == 0 else Reason.EXIT
+
+
+def _verdict(
+    reason: Reason, evidence: Mapping[str, Any], limits: Limits, code: int | None, error: ErrorInfo | None
+) -> str:
+    detail = evidence.get("detail") or {}
+    after = f"{float(detail.get('after_s') or evidence.get('elapsed_s') or 0.0):.1f} s"
+    peak = (evidence.get("peak") or 0) >> 20
+    if reason is Reason.MEMORY:
+        how = "limit reached" if not error else "limit reached (MemoryError)"
+        return (
+            f"memory: {limits.memory_mb} MB {how}, peak {peak} MB after {after}; "
+            f"--memory {_more(limits.memory_mb)} raises it"
+        )
+    if reason is Reason.TIMEOUT:
+        kind, limit = ("hard", limits.hard_s) if evidence.get("kill") else ("soft", limits.soft_s)
+        return f"timeout: {kind} limit of {limit:g} s reached after {after}; --timeout {limits.soft_s * 2:g} raises it"
+    if reason is Reason.CPU:
+        used = float(detail.get("cpu_s") or evidence.get("cpu_s") or 0.0)
+        return (
+            f"cpu: limit of {limits.cpu_s:g} processor seconds reached, used {used:.1f} s after {after}; "
+            f"--timeout {limits.soft_s * 2:g} raises it"
+        )
+    if reason is Reason.OUTPUT:
+        sent = int(detail.get("bytes") or 0) >> 10
+        return (
+            f"output: {detail.get('stream', 'output')} wrote {sent} kB, {limits.output_kb} kB are kept and ten times "
+            f"that ends the run, after {after}; write to a file or print less"
+        )
+    if reason is Reason.DISK:
+        return f"disk: limit reached (one file {limits.file_mb} MB, all files {limits.disk_mb} MB, {limits.inodes} files)"
+    if reason is Reason.SIGNAL and code is not None:
+        return f"signal: the cell's process was killed by {_signal_name(-code)}"
+    if reason is Reason.EXIT:
+        early = " before the cell's end" if not evidence.get("end") else ""
+        return f"exit: the process exited with status {code}{early}"
+    if reason is Reason.INTERNAL:
+        return f"internal: the sandbox broke: {str(evidence.get('problem') or 'the run vanished').strip()[-600:]}"
+    if reason is Reason.CANCELLED:
+        return f"cancelled after {after}"
+    if reason is Reason.ERROR and error:
+        return f"error: {error.ename}: {error.evalue.splitlines()[0][:200] if error.evalue else ''}".rstrip(": ")
+    children = evidence.get("oom_kills") or 0
+    if reason is Reason.OK and children:
+        return f"ok, but {children} of its child processes were killed for want of memory ({limits.memory_mb} MB)"
+    return ""
+
+
+def _more(megabytes: int) -> str:
+    doubled = megabytes * 2
+    return f"{doubled // 1024}GB" if doubled % 1024 == 0 else f"{doubled}MB"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _returncode(status: Any) -> int | None:
+    return os.waitstatus_to_exitcode(status) if isinstance(status, int) else None
+
+
+def _report(end: Any) -> dict[str, Any] | None:
+    """The runner's own words, made safe: they may claim no more than the process's end bears out."""
+    if not isinstance(end, dict):
+        return None
+    status = end.get("status")
+    kind = status if status in ("ok", "error", "exit") else "error"
+    error = end.get("error") if isinstance(end.get("error"), dict) else {}
+    assert isinstance(error, dict)
+    code = end.get("code")
+    kinds = error.get("kinds")
+    values = end.get("values")
+    return {
+        "status": kind,
+        "code": code if isinstance(code, int) and 0 <= code < 256 else (1 if kind == "error" else 0),
+        "error": error,
+        "kinds": tuple(str(k) for k in kinds[:4]) if isinstance(kinds, list) else (),
+        "errno": error.get("errno") if isinstance(error.get("errno"), int) else None,
+        "values": values if isinstance(values, dict) else {},
+    }
+
+
+def _error(end: Mapping[str, Any]) -> ErrorInfo:
+    error = end["error"]
+    lines = error.get("traceback")
+    kept = tuple(str(line) for line in lines[:_LIST_CAP]) if isinstance(lines, list) else ()
+    return ErrorInfo(str(error.get("ename") or "Error")[:256], str(error.get("evalue") or "")[: 64 << 10], kept)

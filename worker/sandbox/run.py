@@ -1,0 +1,235 @@
+"""One run, as the launcher sees it: the worker's end, the limits, and the evidence for the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from . import usage, wire
+from .box import Box
+from .collector import Collector
+
+#: how long atexit handlers and threads may go on after the cell has ended (seconds)
+EXIT_GRACE_S: Final = 1.0
+#: how often what the kernel does not limit is measured (seconds)
+SAMPLE_S: Final = 0.04
+#: how long killing may take before it is done by force, then given up (seconds)
+_KILL_S: Final = 3.0
+
+
+class Run:
+    """From the request to the evidence that is sent back."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.setblocking(False)
+        self._decoder = wire.Decoder()
+        self._out = bytearray()
+        self.request: dict[str, Any] | None = None
+        self.box: Box | None = None
+        self.kill_reason: str | None = None  #: what the launcher killed for
+        self.detail: dict[str, Any] = {}
+        self.collector: Collector | None = None
+        self.soft_sent = self.done = self.told = False
+        self._started = self._ended = 0.0
+        self._next_sample = self._kill_by = self._grace_end = 0.0
+        self._peak = 0
+        self._cpu_start = self._cpu = 0.0
+        self.token = secrets.token_hex(16)
+
+    def read(self) -> bool:
+        """Take what the worker sent; false when it is gone."""
+        try:
+            while data := self.sock.recv(1 << 20):
+                for message in self._decoder.feed(data):
+                    if message["op"] == "run":
+                        self.request = message
+                    elif message["op"] == "cancel":
+                        self.stop(message.get("reason") or "cancelled")
+        except BlockingIOError:
+            return True
+        except (OSError, wire.BadJson):
+            return False
+        return False
+
+    def start(self, box: Box, limits: dict[str, Any]) -> None:
+        """Hand the code to a standby and start the clocks."""
+        assert self.request is not None
+        self.box = box
+        self.collector = Collector(int(limits["output_kb"]) << 10, self.token)
+        if box.group:
+            box.group.limit(limits["memory_mb"], limits["tasks"])
+            box.group.reset_peak()
+        self._cpu_start = usage.cpu(box.init_pid, box.pids())
+        box.hand_over(
+            {
+                "code": self.request["code"],
+                "inputs": self.request.get("inputs") or {},
+                "outputs": self.request.get("outputs") or [],
+                "limits": limits,
+                "token": self.token,
+            }
+        )
+        self._started = time.monotonic()
+        self._next_sample = self._started + SAMPLE_S
+
+    def stop(self, reason: str, **detail: Any) -> None:
+        """Kill the tree; the first reason stands."""
+        if self._ended or self.done:
+            return
+        if self.kill_reason is None:
+            self.kill_reason, self.detail = reason, {**detail, "after_s": self._elapsed()}
+        self.kill()
+
+    def kill(self) -> None:
+        """End the tree, for a reason already noted or because the cell has ended."""
+        if self.box and self.box.state == "running":
+            self._kill_by = time.monotonic() + _KILL_S
+            self.box.kill()
+
+    def collect(self, *, final: bool = False) -> None:
+        """Read what lies in the pipes: the channel first, because the cell waits for the others to be empty."""
+        assert self.box is not None
+        assert self.collector is not None
+        while True:
+            chunks, _ = self.box.read("events")
+            for chunk in chunks:
+                self.collector.packet(chunk)
+            seen = bool(chunks)
+            for name in ("stdout", "stderr"):
+                chunks, _ = self.box.read(name)
+                for chunk in chunks:
+                    self.collector.raw(name, chunk)
+                seen = seen or bool(chunks)
+            if not final or not seen:
+                break
+        if final:
+            self.collector.finish()
+        elif (name := self.collector.flooded) is not None:
+            self.stop("output", stream=name, bytes=self.collector.bytes_of(name))
+        if self.collector.end is not None and not self._grace_end:
+            self._ended = time.monotonic()
+            self._grace_end = self._ended + EXIT_GRACE_S
+        for event in self.collector.take():
+            self.send({"op": "event", "event": event})
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        box = self.box
+        if box is None or self.request is None or self.done:
+            return
+        if box.state == "ending":
+            if self._kill_by and now > self._kill_by:
+                self._kill_by = now + _KILL_S
+                box.kill_hard()
+            return
+        limits = self.request["limits"]
+        elapsed = now - self._started
+        if self._grace_end:
+            if now > self._grace_end:
+                self.kill()
+        elif elapsed >= limits["hard_s"]:
+            self.stop("timeout")
+        elif elapsed >= limits["soft_s"] and not self.soft_sent:
+            self.soft_sent = True
+            self.detail = {"after_s": elapsed}
+            box.interrupt()
+        if now >= self._next_sample:
+            self._sample(box, limits)
+            # measuring must not become the load: it takes at most a tenth of the time
+            self._next_sample = max(now + SAMPLE_S, time.monotonic() + 9 * (time.monotonic() - now))
+
+    def deadline(self) -> float:
+        """When :meth:`tick` has something to do next."""
+        if self.box is None or self.request is None or self.done:
+            return float("inf")
+        if self.box.state == "ending":
+            return self._kill_by or float("inf")
+        limits = self.request["limits"]
+        wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
+        return min(self._next_sample, self._grace_end or self._started + wall)
+
+    def _sample(self, box: Box, limits: dict[str, Any]) -> None:
+        pids = box.pids()
+        self._cpu = usage.cpu(box.init_pid, pids) - self._cpu_start
+        if self._cpu > limits["cpu_s"]:
+            self.stop("cpu", cpu_s=self._cpu)
+        if box.group is None:
+            self._peak = max(self._peak, usage.memory(pids, box.scratch))
+            if self._peak > limits["memory_mb"] << 20:
+                self.stop("memory")
+        if box.home:
+            size, count = usage.disk(Path(box.home), limits["inodes"])
+            if size > limits["disk_mb"] << 20 or count > limits["inodes"]:
+                self.stop("disk", disk_mb=size >> 20, files=count)
+
+    def finish(self, environment: dict[str, Any]) -> None:
+        """All processes are gone: read the rest and send the evidence."""
+        if self.done:
+            return
+        self.done = True
+        evidence = self._evidence(environment)
+        if self.box is not None and self.collector is not None:
+            self.collect(final=True)
+            evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
+            if self.collector.end is not None:
+                self.collector.end.pop("token", None)
+        self.send({"op": "outcome", **evidence})
+
+    def _evidence(self, environment: dict[str, Any]) -> dict[str, Any]:
+        box, now = self.box, time.monotonic()
+        evidence: dict[str, Any] = {
+            "kill": self.kill_reason,
+            "soft": self.soft_sent,
+            "detail": self.detail,
+            "isolation": environment,
+            "elapsed_s": (self._ended or now) - self._started if self._started else 0.0,
+            "cpu_s": max(0.0, self._cpu),
+            "cut": bool(self._grace_end and now > self._grace_end),
+        }
+        if box is not None:
+            group = box.group
+            evidence |= {
+                "status": box.status,
+                "problem": box.problem,
+                "oom_kills": group.oom_kills() if group else 0,
+                "peak": group.peak() if group else self._peak,
+                "isolation": {**environment, **box.guards},
+            }
+        return evidence
+
+    def fail(self, text: str, environment: dict[str, Any]) -> None:
+        """It cannot run."""
+        if not self.done:
+            self.done = True
+            self.send({"op": "outcome", **self._evidence(environment), "problem": text})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a frame for the worker."""
+        self._out += wire.encode(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the worker will take."""
+        with contextlib.suppress(OSError):
+            while self._out:
+                sent = self.sock.send(self._out)
+                del self._out[:sent]
+
+    @property
+    def writing(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._out)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started if self._started else 0.0
+
+    def close(self) -> None:
+        """Drop the worker's end."""
+        with contextlib.suppress(OSError):
+            self.sock.close()
+
