@@ -9,44 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from types import TracebackType
 from typing import Any
 
-from codeexec_magic.contract import (
-    DEFAULT_LIMITS,
-    HARD_AFTER_SOFT_S,
-    QUEUE_DEFAULT,
-    QUEUES,
-    ExecutionRequest,
-    Limits,
-    Status,
-)
-from codeexec_magic.errors import (
-    BadOption,
-    BrokerUnreachable,
-    CodeTooLarge,
-    DecodeError,
-    EmptyCode,
-    JobNotFound,
-    LimitTooHigh,
-    QueueFull,
-    UnknownQueue,
-)
+from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, Status
+from codeexec_magic.errors import BrokerUnreachable, JobNotFound, LimitTooHigh, QueueFull, UnknownQueue
 from codeexec_magic.job import Job
+from codeexec_magic.request import asked_limits, build_request, check_code
 from codeexec_magic.settings import Settings, check_url, database, hide_password
 from codeexec_magic.store import JobState, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
 from codeexec_magic.store.overview import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
-from codeexec_magic.syntax import check_syntax
 
 __all__ = ["Client", "Job"]
-
-_CACHE_MODES = {True: "use", False: "off", "use": "use", "off": "off", "refresh": "refresh"}
 
 
 class Client:
@@ -154,27 +133,8 @@ class Client:
             ClusterError: the broker cannot be reached, or the embedded cluster did not start.
         """
         self.check_code(code)
-        asked = _asked_limits(queue, timeout, hard_timeout, memory_mb, limits)
-        if cache not in _CACHE_MODES:
-            raise BadOption(f"cache must be True, False, 'use', 'refresh' or 'off', not {cache!r}")
-        try:
-            request = ExecutionRequest.from_dict(
-                ExecutionRequest(
-                    task_id=str(uuid.uuid4()),
-                    code=code,
-                    queue=queue,
-                    limits=Limits.from_dict({**DEFAULT_LIMITS.get(queue, Limits()).as_dict(), **asked}),
-                    retries=retries,
-                    retry_waits_s=tuple(retry_waits) if retry_waits is not None else (5.0, 25.0, 125.0),
-                    cache=_CACHE_MODES[cache],
-                    network=network,
-                    inputs=inputs or {},
-                    outputs=tuple(outputs),
-                    label=" ".join(label.split())[:60],
-                ).as_dict()
-            )
-        except (DecodeError, TypeError) as err:
-            raise BadOption(str(err)) from None
+        asked = asked_limits(queue, timeout, hard_timeout, memory_mb, limits)
+        request = build_request(code, queue, asked, retries, retry_waits, cache, network, inputs, outputs, label)
         try:
             self._check_queue(queue, asked)
             return self._submit(request)
@@ -186,12 +146,7 @@ class Client:
             return self._submit(request)
 
     def _submit(self, request: ExecutionRequest) -> Job:
-        try:
-            submission = self.store.submit(request)
-        except (TypeError, ValueError) as err:
-            if isinstance(err, BadOption | DecodeError):
-                raise
-            raise BadOption(f"inputs must be JSON values: {err}") from None
+        submission = self.store.submit(request)
         if submission.outcome == "full":
             raise QueueFull(
                 f"queue {request.queue} is full: {submission.depth} jobs wait, {self.settings.max_queue} are allowed; "
@@ -208,17 +163,7 @@ class Client:
         Raises:
             BadRequest: a subclass says what.
         """
-        if not isinstance(code, str):
-            raise BadOption(f"code must be text, not {type(code).__name__}")
-        size = len(code.encode("utf-8", "surrogatepass"))
-        if size > self.settings.code_kb * 1024:
-            raise CodeTooLarge(
-                f"the cell is {size / 1024:,.0f} KB of source, the limit is {self.settings.code_kb:,} KB "
-                "(CODEEXEC_MAX_CODE_KB): put data in files or inputs instead"
-            )
-        if not code.strip():
-            raise EmptyCode
-        check_syntax(code)
+        check_code(code, self.settings.code_kb)
 
     def _check_queue(self, queue: str, asked: Mapping[str, float]) -> None:
         if queue not in QUEUES:
@@ -317,37 +262,3 @@ class Client:
     def __repr__(self) -> str:
         where = "embedded cluster" if self.embedded else hide_password(self.settings.broker_url or "")
         return f"<Client {where}>"
-
-
-def _asked_limits(
-    queue: str,
-    timeout: float | None,
-    hard_timeout: float | None,
-    memory_mb: int | None,
-    limits: Mapping[str, float] | None,
-) -> dict[str, float]:
-    """The limits a caller named, by field; a soft limit brings its hard and processor limit along."""
-    asked: dict[str, float] = dict(limits or {})
-    unknown = set(asked) - set(Limits.__dataclass_fields__)
-    if unknown:
-        raise BadOption(f"unknown limit {sorted(unknown)[0]!r}: there are {', '.join(Limits.__dataclass_fields__)}")
-    default = DEFAULT_LIMITS.get(queue, Limits())
-    if timeout is not None:
-        asked["soft_s"] = _positive("timeout", timeout)
-    if hard_timeout is not None:
-        asked["hard_s"] = _positive("hard_timeout", hard_timeout)
-    if memory_mb is not None:
-        asked["memory_mb"] = _positive("memory_mb", memory_mb)
-    if "soft_s" in asked and "hard_s" not in asked:
-        asked["hard_s"] = asked["soft_s"] + HARD_AFTER_SOFT_S
-    if "hard_s" in asked:
-        asked.setdefault("soft_s", min(default.soft_s, asked["hard_s"]))
-        if asked["hard_s"] > default.cpu_s:
-            asked.setdefault("cpu_s", asked["hard_s"])
-    return asked
-
-
-def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise BadOption(f"{name} must be a number above 0, not {value!r}")
-    return value
