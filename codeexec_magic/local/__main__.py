@@ -34,7 +34,7 @@ def main() -> int:
                 try:
                     held.enter_context(home.lock("keeper", timeout=0.05))
                 except TimeoutError:
-                    # held by somebody who was quicker, or by a keeper that was just killed: that one lets go in a moment
+                    # held by somebody quicker, or by a keeper that was just killed: that one lets go in a moment
                     found = home.read()
                     if found is not None and found.alive:
                         return 0
@@ -55,8 +55,7 @@ def _keep(home: Home, settings: ClusterSettings) -> int:
         os._exit(0)
     from codeexec_magic.local.keeper import Keeper
 
-    app = os.environ.pop("CODEEXEC_WORKER_APP", "worker.app")
-    return Keeper(home, settings, WorkerSettings.from_env(), os.environ, app).run(before)
+    return Keeper(home, settings, WorkerSettings.from_env(), os.environ).run(before)
 
 
 if __name__ == "__main__":

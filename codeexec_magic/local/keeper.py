@@ -43,12 +43,9 @@ class Keeper:
         settings: of the cluster.
         workers: slots and queues of the worker.
         env: what server and worker inherit.
-        app: the worker's Celery app.
     """
 
-    def __init__(
-        self, home: Home, settings: ClusterSettings, workers: WorkerSettings, env: Mapping[str, str], app: str
-    ) -> None:
+    def __init__(self, home: Home, settings: ClusterSettings, workers: WorkerSettings, env: Mapping[str, str]) -> None:
         self._home, self._settings = home, settings
         self._binary = server.find_binary()
         self._queues = tuple(dict.fromkeys((*QUEUES, *workers.queues)))
@@ -70,7 +67,7 @@ class Keeper:
         )
         self._worker = Child(
             "the worker",
-            worker_command(app=app, slots=workers.slots, queues=self._queues, name=f"embedded-{os.getpid()}"),
+            worker_command(slots=workers.slots, queues=self._queues, name=f"embedded-{os.getpid()}"),
             {
                 **env,
                 "CELERY_BROKER_URL": server.url(home.socket, 0),
