@@ -79,7 +79,7 @@ class LiveCard:
         for button in old:
             _close(button)
 
-    def extra(self, *children: Any) -> None:
+    def insert(self, *children: Any) -> None:
         """Widgets between card and output."""
         old = self._extra.children
         self._extra.children = children

@@ -120,3 +120,9 @@ def ordinal(number: int) -> str:
 def plural(number: int, noun: str) -> str:
     """1 job, 2 jobs."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def block(text: str, limit: int = 20_000) -> str:
+    """Text of several lines as HTML; control characters other than newline and tab are left out."""
+    kept = "".join(c for c in text[:limit] if c in "\n\t" or c.isprintable())
+    return html.escape(kept + ("…" if len(text) > limit else ""), quote=True)

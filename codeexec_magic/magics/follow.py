@@ -1,0 +1,113 @@
+"""Follow a job: one thread reads, whoever shows the job draws. An interrupt never reaches a connection."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from codeexec_magic.contract import ExecutionResult
+
+if TYPE_CHECKING:
+    from codeexec_magic.job import Job
+    from codeexec_magic.store import JobState
+
+#: when the state is read for the first time, and how often after that (seconds)
+_FIRST_STATE_S = 0.15
+_STATE_S = 0.5
+
+
+class View(Protocol):
+    """Something that shows a job."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Show one event."""
+
+    def state(self, state: JobState) -> None:
+        """Show where the job stands."""
+
+    def flush(self) -> None:
+        """A batch of events is through."""
+
+
+class Watch:
+    """Reads a job's events and state in a thread of its own."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        #: set once the job has ended and everything before was shown
+        self.result: ExecutionResult | None = None
+        self.final: JobState | None = None
+        self._items: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._left = threading.Event()
+        threading.Thread(target=self._read, name=f"codeexec-{job.id[:8]}", daemon=True).start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the outcome has been shown."""
+        return self.result is not None
+
+    def show(self, view: View, timeout: float | None = None) -> bool:
+        """Show the job until it ends.
+
+        Args:
+            view: where.
+            timeout: seconds to stay at most.
+
+        Returns:
+            Whether it ended.
+
+        Raises:
+            CodeExecError: the broker was lost.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.ended and (deadline is None or time.monotonic() < deadline):
+            try:
+                item = self._items.get(timeout=0.1)
+            except queue.Empty:
+                view.flush()
+                continue
+            while item is not None and not self.ended:
+                self._draw(view, *item)
+                try:
+                    item = self._items.get_nowait()
+                except queue.Empty:
+                    break
+            view.flush()
+        return self.ended
+
+    def leave(self) -> None:
+        """Stop reading; the job is not touched."""
+        self._left.set()
+
+    def _draw(self, view: View, kind: str, value: Any) -> None:
+        if kind == "event":
+            view.event(value)
+        elif kind == "state":
+            view.state(value)
+        elif kind == "end":
+            self.final, self.result = value
+        else:
+            raise value
+
+    def _read(self) -> None:
+        try:
+            self._items.put(("end", self._read_to_end()))
+        except Exception as err:  # shown by whoever draws
+            self._items.put(("error", err))
+
+    def _read_to_end(self) -> tuple[JobState | None, ExecutionResult | None]:
+        due = time.monotonic() + _FIRST_STATE_S
+        for event in self.job.follow(0.1):
+            if self._left.is_set():
+                return None, None
+            if event is not None:
+                if event["type"] == "end":
+                    return self.job.state(), ExecutionResult.from_dict(event["result"])
+                self._items.put(("event", event))
+            if time.monotonic() >= due or (event is not None and event["type"] == "status"):
+                self._items.put(("state", self.job.state()))
+                due = time.monotonic() + _STATE_S
+        return self.job.state(), self.job.result(5.0)

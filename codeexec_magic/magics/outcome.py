@@ -1,0 +1,103 @@
+"""What a cell that waited raises: the remote error as if it had happened here."""
+
+from __future__ import annotations
+
+from codeexec_magic.contract import ExecutionResult, Reason, Status
+from codeexec_magic.display import render
+from codeexec_magic.display.sanitize import terminal_text
+from codeexec_magic.display.theme import WORDS, plural, shown
+from codeexec_magic.errors import JobFailed, RemoteCancelled, RemoteError
+
+_RED, _YELLOW, _END = "\x1b[31m", "\x1b[33m", "\x1b[0m"
+
+
+class _Cancelled(RemoteCancelled):
+    """The job was cancelled."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{_YELLOW}RemoteCancelled{_END}: {self.args[0]}"]
+
+
+class _Detached(_Cancelled):
+    """The job goes on without this cell."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{_YELLOW}Detached{_END}: {self.args[0]}"]
+
+
+class _Failed(JobFailed):
+    """The job ended in a way for which there is no exception."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{_RED}JobFailed{_END}: {self.args[0]}"]
+
+
+_Cancelled.__name__, _Detached.__name__, _Failed.__name__ = "RemoteCancelled", "Detached", "JobFailed"
+
+
+class _Raised(RemoteError):
+    """The cell raised; shown with the remote traceback."""
+
+    def __str__(self) -> str:
+        return self.evalue
+
+    def _render_traceback_(self) -> list[str]:
+        lines = [terminal_text(line) for line in self.traceback]
+        if not lines:
+            lines = [f"{_RED}{shown(self.ename)}{_END}: {shown(self.evalue, 2000)}"]
+        limit = _limit_line(self.result)
+        return [*lines, f"{_YELLOW}{limit}{_END}"] if limit else lines
+
+
+def failure(result: ExecutionResult) -> JobFailed | None:
+    """The exception for an outcome; None for success."""
+    if result.success:
+        return None
+    if result.status is Status.CANCELLED:
+        return cancelled(result.task_id, result)
+    if result.error is not None:
+        return raised(result)
+    what = _limit_line(result) or result.verdict or render.REASONS.get(result.reason, "") or str(result.reason)
+    return _Failed(f"task {render.short(result.task_id)} {_how(result)}: {shown(what, 400)}", result)
+
+
+def raised(result: ExecutionResult) -> RemoteError:
+    """An exception whose class has the remote one's name, so that tools which compare names see the real one."""
+    assert result.error is not None
+    name = result.error.ename.rpartition(".")[2]
+    if not name.isidentifier():
+        name = "RemoteError"
+    kind: type[_Raised] = type(name, (_Raised,), {"__doc__": _Raised.__doc__})
+    return kind(name, result.error.evalue, list(result.error.traceback), result)
+
+
+def cancelled(task_id: str, result: ExecutionResult | None = None, *, pending: bool = False) -> RemoteCancelled:
+    """The job was cancelled, or is about to be."""
+    how = "is being cancelled" if pending else "cancelled"
+    return _Cancelled(f"task {render.short(task_id)} {how}", result)
+
+
+def stopped_late(task_id: str, status: Status) -> RemoteCancelled:
+    """Stop came when there was nothing left to cancel."""
+    return _Cancelled(f"task {render.short(task_id)} had already ended ({WORDS[status][1].lower()})")
+
+
+def detached(task_id: str) -> RemoteCancelled:
+    """The user left; the job goes on."""
+    name = render.short(task_id)
+    return _Detached(f"task {name} goes on: %remote_attach {name} shows it, %remote_cancel {name} ends it")
+
+
+def _how(result: ExecutionResult) -> str:
+    return "gave up" if result.status is Status.DEAD_LETTERED else "failed"
+
+
+def _limit_line(result: ExecutionResult | None) -> str:
+    """One line of ours, where a limit or a breakdown ended the cell."""
+    if result is None or result.reason in (Reason.OK, Reason.ERROR, Reason.CANCELLED):
+        return ""
+    line = shown(result.verdict or render.REASONS.get(result.reason, ""), 400)
+    if result.status is Status.DEAD_LETTERED:
+        runs = plural(max(1, len(result.attempts)), "run")
+        line = f"dead-lettered after {runs}: {line} (%remote_dlq show {render.short(result.task_id)})"
+    return line
