@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from celery import shared_task
+from celery.worker.request import Request
+from kombu.asynchronous import get_event_loop
 
 from codeexec_magic.contract import TASK_NAME
 
 log = logging.getLogger("codeexec")
 
 
-@shared_task(name=TASK_NAME, ignore_result=True)  # type: ignore[untyped-decorator]
+class WakingRequest(Request):  # type: ignore[misc]
+    """Tells the worker's event loop that a slot is free, so that it reads the next message now."""
+
+    def on_success(self, *arguments: Any, **options: Any) -> None:
+        """The task returned."""
+        super().on_success(*arguments, **options)
+        _wake()
+
+    def on_failure(self, *arguments: Any, **options: Any) -> None:
+        """The task raised, which ours does not."""
+        super().on_failure(*arguments, **options)
+        _wake()
+
+
+def _wake() -> None:
+    loop = get_event_loop()
+    if loop is not None:
+        loop.call_soon(lambda: None)
+
+
+@shared_task(name=TASK_NAME, ignore_result=True, Request=WakingRequest)  # type: ignore[untyped-decorator]
 def execute(task_id: str, generation: int) -> None:
     """Run the job ``task_id`` if this message is the current one.
 
