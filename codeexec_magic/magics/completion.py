@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Iterable, Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import TryNext, UsageError
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.error import UsageError
 
 from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import CodeExecError
@@ -29,31 +30,27 @@ class Completion:
         self._shell = shell
         self._session = session
         self._magics = dict(magics)
+        self._matcher = context_matcher(identifier="codeexec_magic")(lambda context: self._match(context))
 
     def install(self) -> None:
         """Hook into the completer."""
-        for name in self._magics:
-            self._shell.set_hook("complete_command", self._complete, str_key=name)
+        self._shell.Completer.custom_matchers.append(self._matcher)
 
     def remove(self) -> None:
-        """Unhook; IPython has no call for that."""
-        table = self._shell.strdispatchers.get("complete_command")
-        if table is not None:
-            for name in self._magics:
-                table.strs.pop(name, None)
+        """Unhook."""
+        with contextlib.suppress(ValueError):
+            self._shell.Completer.custom_matchers.remove(self._matcher)
 
-    def _complete(self, _shell: Any, event: SimpleNamespace) -> list[str]:
-        # "\n" cannot be here: IPython hands over the line the cursor is on, and only ours starts with our name
-        typed = event.text_until_cursor if event.text_until_cursor.strip() else event.line
+    def _match(self, context: CompletionContext) -> SimpleMatcherResult:
+        typed = context.text_until_cursor
         words = typed.split()
-        if not words or words[0] not in self._magics:
-            raise TryNext
-        current = "" if typed[-1:].isspace() else words.pop()
-        if not words:
-            raise TryNext  # still typing the name of the magic
-        found = self._candidates(parser_of(self._magics[words[0]]), words[1:], current)
-        head = current[: len(current) - len(event.symbol)] if current.endswith(event.symbol) else ""
-        return [word[len(head) :] for word in found if word.startswith(current)]
+        current = "" if not words or typed[-1].isspace() else words.pop()
+        # an unfinished name of a magic is IPython's own business
+        known = bool(words) and words[0] in self._magics
+        found = self._candidates(parser_of(self._magics[words[0]]), words[1:], current) if known else ()
+        completions = [SimpleCompletion(word, type="param") for word in found if word.startswith(current)]
+        # nothing that Python would offer makes sense on such a line
+        return {"completions": completions, "suppress": bool(completions), "matched_fragment": current, "ordered": True}
 
     def _candidates(self, parser: argparse.ArgumentParser, before: list[str], current: str) -> Iterable[str]:
         options = {flag: action for action in parser._actions for flag in action.option_strings}

@@ -177,7 +177,10 @@ def parse(function: Callable[..., Any], argv: Sequence[str], *, positional: str 
         UsageError: one line that says what is wrong.
     """
     parser = parser_of(function)
-    args, rest = parser.parse_known_args(list(argv))
+    try:
+        args, rest = parser.parse_known_args(list(argv))
+    except UsageError as err:
+        raise UsageError(str(err).removeprefix("argument ")) from None
     if rest:
         word = rest[0]
         if not word.startswith("-"):

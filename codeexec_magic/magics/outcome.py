@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, cast
+
 from codeexec_magic.contract import ExecutionResult, Reason, Status
 from codeexec_magic.display import render
 from codeexec_magic.display.sanitize import terminal_text
 from codeexec_magic.display.theme import WORDS, plural, shown
-from codeexec_magic.errors import JobFailed, RemoteCancelled, RemoteError
+from codeexec_magic.errors import BadRequest, CodeSyntaxError, JobFailed, RemoteCancelled, RemoteError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 _RED, _YELLOW, _END = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -47,6 +52,29 @@ class _Raised(RemoteError):
             lines = [f"{_RED}{shown(self.ename)}{_END}: {shown(self.evalue, 2000)}"]
         limit = _limit_line(self.result)
         return [*lines, f"{_YELLOW}{limit}{_END}"] if limit else lines
+
+
+class _BadSyntax(BadRequest):
+    """The cell does not parse."""
+
+    # not a SyntaxError itself: IPython would print where in our code it was raised
+
+    def __init__(self, message: str, lines: list[str]) -> None:
+        super().__init__(message)
+        self._lines = lines
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
+
+
+_BadSyntax.__name__ = "SyntaxError"
+
+
+def bad_syntax(error: CodeSyntaxError, shell: InteractiveShell) -> BadRequest:
+    """A cell that does not parse, shown as Python shows it, with the user's line."""
+    message = str(error).partition(" (line ")[0]
+    plain = SyntaxError(message, ("remote cell", error.lineno, error.offset, error.text))
+    return _BadSyntax(message, shell.SyntaxTB.structured_traceback(SyntaxError, plain, cast("Any", [])))
 
 
 def failure(result: ExecutionResult) -> JobFailed | None:

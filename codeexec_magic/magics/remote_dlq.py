@@ -14,7 +14,7 @@ from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound
 from codeexec_magic.magics import options
-from codeexec_magic.magics.session import Session, one_line_errors
+from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -49,7 +49,7 @@ class RemoteClusterMagics(Magics):
         ``%%remote_dlq requeue ID`` runs the job again with that code.
         """
         args = options.parse(self.remote_dlq, options.split(line))
-        with one_line_errors():
+        with self.session.one_line_errors():
             if args.action == "list":
                 letters = self.session.client.dead_letters()
                 self._show(tables.dead_letters_html(letters), tables.dead_letters_text(letters))
@@ -76,7 +76,7 @@ class RemoteClusterMagics(Magics):
         args = options.parse(self.remote_cluster, options.split(line))
         from codeexec_magic import local
 
-        with one_line_errors():
+        with self.session.one_line_errors():
             if not self.session.client.embedded and args.action != "status":
                 raise UsageError("CELERY_BROKER_URL names another cluster: this magic controls the embedded one only")
             if args.action in ("stop", "restart"):

@@ -14,7 +14,7 @@ from codeexec_magic.display import render
 from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.magics import options, profiles, values
-from codeexec_magic.magics.session import Session, one_line_errors
+from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -60,7 +60,7 @@ class RemoteExecMagics(Magics):
         args = self.parse(line)
         policy = Policy(HtmlMode(args.html or self.html))
         origin = Origin(self.session.shell)
-        with one_line_errors():
+        with self.session.one_line_errors():
             job = self.submit(args, cell)
             if args.bind:
                 self.session.shell.user_ns[args.bind] = job

@@ -18,7 +18,7 @@ from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.theme import WORDS, plural, seconds
 from codeexec_magic.errors import JobNotFound
 from codeexec_magic.magics import options, outcome
-from codeexec_magic.magics.session import Session, one_line_errors
+from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -45,7 +45,7 @@ class RemoteJobMagics(Magics):
     def remote_status(self, line: str) -> None:
         """Show where a job stands."""
         args = options.parse(self.remote_status, options.split(line))
-        with one_line_errors():
+        with self.session.one_line_errors():
             state = self.session.find(args.task).state()
         publish_card(Origin(self.session.shell), state, Policy())
 
@@ -58,7 +58,7 @@ class RemoteJobMagics(Magics):
     def remote_attach(self, line: str) -> None:
         """Show all output of a job from its start, then live until it ends. Stop leaves; the job goes on."""
         args = options.parse(self.remote_attach, options.split(line))
-        with one_line_errors():
+        with self.session.one_line_errors():
             job = self.session.remember(self.session.find(args.task))
             self.session.wait_here(job, Policy(HtmlMode(args.html or "clean")), on_interrupt="leave")
 
@@ -70,7 +70,7 @@ class RemoteJobMagics(Magics):
     def remote_wait(self, line: str) -> None:
         """Wait for one, some or all jobs. Fails if one of them did."""
         args = options.parse(self.remote_wait, options.split(line))
-        with one_line_errors():
+        with self.session.one_line_errors():
             jobs = [self.session.find(task) for task in args.tasks] or list(self.session.unawaited.values())
             if not jobs:
                 print("no job to wait for")
@@ -92,7 +92,7 @@ class RemoteJobMagics(Magics):
     def remote_cancel(self, line: str) -> None:
         """Cancel jobs; those that have ended stay as they are."""
         args = options.parse(self.remote_cancel, options.split(line))
-        with one_line_errors():
+        with self.session.one_line_errors():
             for task in args.tasks:
                 job = self.session.find(task)
                 before = job.status
@@ -112,7 +112,7 @@ class RemoteJobMagics(Magics):
     def remote_jobs(self, line: str) -> None:
         """List the latest jobs of the cluster, newest first."""
         args = options.parse(self.remote_jobs, options.split(line))
-        with one_line_errors():
+        with self.session.one_line_errors():
             states = [
                 state
                 for state in self.session.client.jobs(limit=max(args.limit, 200))

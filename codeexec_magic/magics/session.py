@@ -230,6 +230,28 @@ class Session:
                 follow=lambda again: self.follow_behind(again, Policy(HtmlMode.CLEAN), origin),
             ).show()
 
+    @contextlib.contextmanager
+    def one_line_errors(self) -> Iterator[None]:
+        """Show our own errors as one line, without a traceback of ours.
+
+        Raises:
+            UsageError: for what the user asked for.
+            CodeExecError: anything else, made to render as one line; bad syntax with the user's line.
+        """
+        try:
+            yield
+        except CodeSyntaxError as err:
+            raise outcome.bad_syntax(err, self.shell) from None
+        except (BadRequest, BadSetting, JobNotFound) as err:
+            if hasattr(err, "_render_traceback_"):
+                raise
+            raise UsageError(str(err)) from None
+        except CodeExecError as err:
+            if not hasattr(err, "_render_traceback_"):
+                name, text = type(err).__name__, shown(err, 1000)
+                err._render_traceback_ = lambda: [f"\x1b[31m{name}\x1b[0m: {text}"]  # type: ignore[attr-defined]
+            raise
+
     @staticmethod
     def _quietly(action: Callable[[], object]) -> None:
         """For buttons: there is no cell that could show an exception; the card goes on telling how things are."""
@@ -261,26 +283,3 @@ class Session:
 
         events: Any = self.shell.events
         events.register("post_run_cell", clear)
-
-
-@contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Show our own errors as one line, without a traceback of ours.
-
-    Raises:
-        UsageError: for what the user asked for.
-        SyntaxError: the cell does not parse, with the user's line.
-        CodeExecError: anything else, made to render as one line.
-    """
-    try:
-        yield
-    except CodeSyntaxError as err:
-        message = str(err).partition(" (line ")[0]
-        raise SyntaxError(message, ("remote cell", err.lineno, err.offset, err.text)) from None
-    except (BadRequest, BadSetting, JobNotFound) as err:
-        raise UsageError(str(err)) from None
-    except CodeExecError as err:
-        if not hasattr(err, "_render_traceback_"):
-            name, text = type(err).__name__, shown(err, 1000)
-            err._render_traceback_ = lambda: [f"\x1b[31m{name}\x1b[0m: {text}"]  # type: ignore[attr-defined]
-        raise
