@@ -55,6 +55,8 @@ def test_nothing_of_a_killed_worker_survives(cluster: Cluster) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: all(gone(one) for one in family), 5, "the end of the killed worker's processes")
     job.cancel()
+    assert job.result(30).status is Status.CANCELLED, "cancelled while its worker was dead: it does not run again"
+    assert cluster.starts(job) == 1
 
 
 def children_of(pid: int) -> list[int]:

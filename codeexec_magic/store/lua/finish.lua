@@ -6,7 +6,7 @@
 local id, attempt, action, status, reason = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, cache_ttl, charge = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[17]
 local record = job_key(id)
-local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs', 'started_at')
+local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs', 'started_at', 'cancel')
 if attempt == '' or h[1] ~= attempt then return {'fenced'} end
 if ARGV[5] == '1' then
   local lease = redis.call('ZSCORE', P .. 'running', id)
@@ -22,6 +22,15 @@ if charge ~= 'none' then redis.call('HINCRBY', record, charge, 1) end
 redis.call('HSET', record, 'reason', reason)
 count('attempts:' .. h[2] .. ':' .. reason)
 if h[7] then observe('run', h[2], math.max(0, now - h[7])) end
+
+if action ~= 'end' and h[8] then
+  -- the user cancelled it while its worker died or shut down, or just before a retry: it does not run again
+  hand_over(id, ttl)
+  settle(id, 'cancelled', 'cancelled', ttl)
+  emit(id, '{"type":"end","status":"cancelled"}')
+  redis.call('PEXPIRE', events_key(id), ttl)
+  return {'cancelled'}
+end
 
 if action == 'again' then
   if charge == 'none' then redis.call('HINCRBY', record, 'runs', -1) end

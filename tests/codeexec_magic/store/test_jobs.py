@@ -256,6 +256,20 @@ def test_cancel_in_every_state_has_one_outcome(store: JobStore) -> None:
         store.cancel(str(uuid.uuid4()))
 
 
+def test_a_job_cancelled_while_its_worker_died_does_not_run_again(store: JobStore) -> None:
+    """Neither the reconciler nor a retry revives what the user has cancelled."""
+    lost, retried = request("1"), request("2")
+    for one in (lost, retried):
+        store.submit(one)
+        begin(store, one.task_id)
+        store.cancel(one.task_id)
+    assert store.finish(lost.task_id, "a1", "again", Reason.WORKER_LOST, charge="crashes") == ("cancelled", [])
+    assert store.finish(retried.task_id, "a1", "retry", Reason.TIMEOUT, charge="failures", delay_s=0)[0] == "cancelled"
+    for one in (lost, retried):
+        assert store.snapshot(one.task_id).status is Status.CANCELLED
+        assert store.events(one.task_id)[-1]["type"] == "end"
+
+
 def bury(store: JobStore, one: ExecutionRequest) -> None:
     """Make a dead letter of a job."""
     store.submit(one)
