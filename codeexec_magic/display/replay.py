@@ -64,8 +64,8 @@ class Replay:
             self._clear(wait=bool(event.get("wait")))
         elif kind == "status" and event.get("status") == "running":
             self._runs += 1
+            self.flush()
             if self._runs > 1 and self.shown:
-                self.flush()
                 self._clear(wait=True)
 
     def flush(self) -> None:

@@ -1,0 +1,161 @@
+"""The line of the magic: sizes, times, names, profiles, variables, and one helpful line for every mistake."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+
+from codeexec_magic.magics import options, profiles, values
+
+
+@pytest.mark.parametrize(
+    ("text", "megabytes"),
+    [("512MB", 512), ("512", 512), ("2GB", 2048), ("1.5g", 1536), ("2 GiB", 2048), ("1t", 1024**2), ("2048k", 2)],
+)
+def test_memory_sizes(text: str, megabytes: int) -> None:
+    """Sizes as people write them."""
+    assert options.memory_mb(text) == megabytes
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1GB", "0", "1e3MB", "nan", "5XB", "1,5GB"])
+def test_bad_memory_sizes(text: str) -> None:
+    """What is no size is refused with examples."""
+    with pytest.raises(argparse.ArgumentTypeError, match=r"512MB, 2GB or 1\.5g"):
+        options.memory_mb(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("2.5", 2.5), (".5", 0.5), ("90s", 90), ("5m", 300), ("1H", 3600)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    """Seconds, or a number with its unit."""
+    assert options.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "x", "", "1d"])
+def test_bad_durations(text: str) -> None:
+    """Time limits are above 0 and finite."""
+    with pytest.raises(argparse.ArgumentTypeError, match="seconds above 0"):
+        options.duration(text)
+
+
+@pytest.mark.parametrize("text", ["1x", "class", "a-b", "", "a b"])
+def test_bad_variable_names(text: str) -> None:
+    """Names must be names."""
+    with pytest.raises(argparse.ArgumentTypeError, match="cannot be a variable name"):
+        options.variable(text)
+
+
+def test_unclosed_quote_is_one_line() -> None:
+    """A line that cannot be split says so."""
+    with pytest.raises(UsageError, match="cannot read the options"):
+        options.split('--queue "x')
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file and its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder below a pyproject.toml with profiles, and a user with profiles too."""
+    write(
+        tmp_path / "pyproject.toml",
+        '[tool.codeexec.profiles.heavy]\nqueue = "code_execution_heavy"\ntimeout = 240\nmemory = "2GB"\n'
+        "no-cache = true\nnetwork = false\n[tool.codeexec.profiles.mine]\nretries = 0\n",
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    write(tmp_path / "config/codeexec/config.toml", "[profiles.mine]\nretries = 9\n[profiles.own]\nout = ['a', 'b']\n")
+    folder = tmp_path / "notebooks" / "deep"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_profiles_of_project_and_user(project: Path) -> None:
+    """The project's profiles stand before the user's."""
+    assert set(profiles.profiles(project)) == {"heavy", "mine", "own"}
+    assert profiles.profile("mine", project)[0] == {"retries": 0}
+
+
+def test_profile_as_options(project: Path) -> None:
+    """A profile is turned into the words one would type."""
+    bundle, where = profiles.profile("heavy", project)
+    assert options.as_argv(bundle, where) == [
+        "--queue", "code_execution_heavy", "--timeout", "240", "--memory", "2GB", "--no-cache",
+    ]  # fmt: skip
+    assert options.as_argv(*profiles.profile("own", project)) == ["--out", "a,b"]
+
+
+def test_unknown_profile_suggests(project: Path) -> None:
+    """A typo is named with the nearest profile."""
+    with pytest.raises(UsageError, match="did you mean heavy"):
+        profiles.profile("heayv", project)
+    with pytest.raises(UsageError, match="there are heavy, mine, own"):
+        profiles.profile("zzz", project)
+
+
+def test_damaged_profile_files(tmp_path: Path) -> None:
+    """A file that is not TOML is named, not traced."""
+    write(tmp_path / "pyproject.toml", "[tool.codeexec")
+    with pytest.raises(UsageError, match=r"pyproject.toml is not TOML"):
+        profiles.profiles(tmp_path)
+    write(tmp_path / "pyproject.toml", "[tool.codeexec.profiles]\nheavy = 3\n")
+    with pytest.raises(UsageError, match="profile heavy must be a table"):
+        profiles.profiles(tmp_path)
+
+
+def test_values_are_collected() -> None:
+    """JSON values of any depth go along."""
+    namespace = {"a": 1, "b": {"x": [1.5, None, True, ("t",)]}}
+    assert values.collect(["a", "b"], namespace) == namespace
+
+
+class Frame:
+    """Stands in for a value that JSON does not have."""
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"x": [1, {2}]}, r"v\['x'\]\[1\] is a set, which is not a JSON value: send sorted\(v\['x'\]\[1\]\)"),
+        ({1: 2}, "v has the key 1; JSON objects have text keys only"),
+        (math.nan, "v is nan, which JSON does not have"),
+        (datetime.date(2026, 1, 1), r"send v\.isoformat\(\)"),
+        (Frame(), "v is a Frame, which is not a JSON value"),
+        (b"x", "base64"),
+    ],
+)
+def test_values_that_are_not_json(value: Any, message: str) -> None:
+    """The message names the part that cannot go, and what to send instead."""
+    with pytest.raises(UsageError, match=message):
+        values.collect(["v"], {"v": value})
+
+
+def test_values_that_contain_themselves() -> None:
+    """A list within itself is told, not followed for ever."""
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(UsageError, match=r"loop\[0\] contains itself"):
+        values.collect(["loop"], {"loop": loop})
+
+
+def test_missing_variable_suggests() -> None:
+    """A typo in --in is named with the nearest variable."""
+    with pytest.raises(UsageError, match="--in frme: no such variable; did you mean frame"):
+        values.collect(["frme"], {"frame": 1})
+
+
+def test_bring_back_binds_and_reports() -> None:
+    """Values that came back are bound; missing names are returned."""
+    namespace: dict[str, Any] = {}
+    assert values.bring_back(["x", "y"], {"x": 1, "z": 2}, namespace) == ["y"]
+    assert namespace == {"x": 1}
