@@ -11,9 +11,11 @@ import click
 
 from codeexec_magic.cli.follow import follow, outcome_line
 from codeexec_magic.cli.root import client
-from codeexec_magic.cli.terminal import dim, harmless, note
+from codeexec_magic.cli.terminal import dim, harmless, note, seconds
 from codeexec_magic.client import Client
-from codeexec_magic.contract import ExecutionResult, Reason, Status
+from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult, Reason, Status
+from codeexec_magic.errors import NoWorker
+from codeexec_magic.settings import hide_password
 
 #: seconds between the first and the last line of the streaming cell, of which we must see a good part
 STREAM_S: Final = 1.0
@@ -104,6 +106,7 @@ while True:
 def demo(broker: str | None) -> int:
     """See the main things happen: stream, table, cache, error, a limit. Exits with 0 only if all of them did."""
     with client(broker) as connection:
+        _introduce(connection)
         began = time.monotonic()
         failed = [step.title for number, step in enumerate(STEPS, 1) if not _play(connection, number, step)]
         elapsed = time.monotonic() - began
@@ -113,6 +116,20 @@ def demo(broker: str | None) -> int:
         return 1
     click.secho(f"all {len(STEPS)} cells did what they should, in {elapsed:.1f} s", fg="green", bold=True)
     return 0
+
+
+def _introduce(connection: Client) -> None:
+    """Say where the cells will run.
+
+    Raises:
+        NoWorker: nobody would take them.
+    """
+    listening = next(queue.listeners for queue in connection.queues() if queue.name == QUEUE_DEFAULT)
+    where = "the embedded cluster" if connection.embedded else hide_password(connection.settings.broker_url or "")
+    if not listening:
+        raise NoWorker(f"0 workers listen on {QUEUE_DEFAULT} of {where}: start one with 'codeexec worker'")
+    level = max(worker.about.get("isolation", "?") for worker in connection.workers() if worker.alive)
+    click.echo(f"{len(STEPS)} cells, each in a fresh sandbox of isolation level {level}, on {where}")
 
 
 def _play(connection: Client, number: int, step: Step) -> bool:
@@ -134,7 +151,7 @@ def _play(connection: Client, number: int, step: Step) -> bool:
         pane.write("\n".join(result.error.traceback) + "\n", "stderr")
     pane.end()
     took = time.monotonic() - began
-    click.echo(f"{outcome_line(result)}{dim(f' · {took:.2f} s from submission to answer')}")
+    click.echo(f"{outcome_line(result)}{dim(f' · {seconds(took)} from submission to answer')}")
     good = step.check(Seen(result, times[-1] - times[0] if times else 0.0))
     if not good:
         click.secho(f"expected: {step.expect}", fg="red", err=True)

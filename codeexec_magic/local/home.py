@@ -160,7 +160,7 @@ class Home:
         """Keep the logs short; they are open for appending, so the writers go on at the new end."""
         for name in ("keeper", "server", "worker"):
             path = self.log(name)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # a full disk is no reason to end the cluster
                 if path.stat().st_size > LOG_BYTES:
                     tail = path.read_bytes()[-LOG_BYTES // 2 :]
                     os.truncate(path, 0)

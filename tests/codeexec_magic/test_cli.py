@@ -449,6 +449,13 @@ def test_demo_fails_when_something_does_not_happen(cluster: dict[str, str]) -> N
     assert "1 of 2 did not do what they should: A cell that wants too much is stopped" in done.stdout
 
 
+def test_demo_without_workers_says_so(codeexec: Codeexec, client: Client) -> None:
+    """It does not wait for workers that are not there."""
+    status, out, err = codeexec("--broker", client.settings.broker_url or "", "demo")
+    assert (status, out) == (2, "")
+    assert "0 workers listen on code_execution of redis+socket:" in err
+
+
 def test_doctor_of_a_working_machine(cluster: dict[str, str]) -> None:
     """With server, worker and sandbox in place it finds nothing that cannot work."""
     done = finished(cluster, "doctor", "--json")

@@ -18,7 +18,7 @@ import pytest
 import redis
 from support import missing, process_alive, processes_mentioning, wait_until
 
-from codeexec_magic import local
+from codeexec_magic import Client, local
 from codeexec_magic.errors import ClusterStartFailed, ServerNotFound
 from codeexec_magic.local import server
 from codeexec_magic.local.home import Home, born
@@ -114,7 +114,7 @@ def test_kernels_that_start_together_share_one(home: Home) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("victim", ["keeper", "server", "worker"])
 def test_kill_one_and_go_on(home: Home, victim: str) -> None:
-    """After kill -9 of any one of the three the next call works, and the server still has its data."""
+    """After kill -9 of any one of the three the next cell works, and the server still has its data."""
     cluster = local.ensure()
     before = pids()
     with connect(cluster) as client:
@@ -127,8 +127,23 @@ def test_kill_one_and_go_on(home: Home, victim: str) -> None:
     assert all(process_alive(pid) for pid in after.values())
     with connect(cluster) as client:
         assert client.lrange("kept", 0, -1) == ["one", "two"]
+    with Client() as client:
+        assert client.submit("6 * 7", cache=False).result(30).success
     if victim == "keeper":
         wait_until(lambda: not any(map(process_alive, before.values())), 5, "the end of what the keeper left")
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("victim", ["keeper", "server", "worker"])
+def test_open_client_survives_a_kill(home: Home, victim: str) -> None:
+    """A client that is connected when a part dies submits its next cell without being told, and at once."""
+    with Client() as client:
+        assert client.submit("1", cache=False).result(30).success
+        before = pids()
+        os.kill(before[victim], signal.SIGKILL)
+        dying = before.values() if victim == "keeper" else [before[victim]]
+        wait_until(lambda: not any(map(process_alive, dying)), 5, "the end of the victim and what dies with it")
+        assert client.submit("2", cache=False).result(30).success
 
 
 @pytest.mark.chaos
