@@ -55,6 +55,7 @@ class Launcher:
         self._zygote: socket.socket | None = None
         self._zygote_fd = -1
         self._report: dict[str, Any] = {}
+        self._ready: dict[str, Any] = {}  #: what the worker is told once the first standby has its guards on
         self._level = 0
 
     # -- start ---------------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ class Launcher:
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
         assert self._zygote is not None
         self._selector.register(self._zygote, selectors.EVENT_READ, self._on_zygote)
-        self._send({"op": "ready", "report": self._report, "environment": ready["environment"]})
+        self._ready = {"op": "ready", "report": self._report, "environment": ready["environment"]}
         self._refill()
         while True:
             self._turn()
@@ -114,6 +115,8 @@ class Launcher:
                 near.settimeout(None)
                 if process.stderr is not None:
                     process.stderr.close()
+                if self._zygote_fd >= 0:
+                    process.wait()  # only the process 1 that it forked goes on
                 self._zygote = near
                 return {**message, "missing": [*missing, *message["missing"]]}
 
@@ -317,9 +320,18 @@ class Launcher:
                 box.guards, box.state = message["guards"], "ready"
                 self._failures = 0
                 self._selector.unregister(box.fds["events"])
+                self._announce(box)
                 self._dispatch()
             else:
                 self._broken(box, message["text"])
+
+    def _announce(self, box: Box) -> None:
+        """Tell the worker, once, with what the first standby found to be really on."""
+        if self._ready:
+            self._report |= box.guards
+            self._ready["report"] = self._report
+            self._send(self._ready)
+            self._ready = {}
 
     def _broken(self, box: Box, why: str) -> None:
         """A box failed: a promised guard, or a process, is missing. Its run ends as internal, never weaker."""
@@ -335,6 +347,9 @@ class Launcher:
         if box.pid_fd < 0:
             self._dispose(box)
         if self._failures >= _TRIES:
+            if self._ready:
+                self._send({"op": "broken", "text": why})
+                self._quit()
             while self._waiting:
                 run = self._waiting.popleft()
                 run.fail(why, self._report)
@@ -400,6 +415,9 @@ class Launcher:
         self._dispose(box)
         if run:
             self._settle(run)
+        if self._zygote is not None:
+            with contextlib.suppress(OSError):
+                self._zygote.send(b'{"op":"reap"}')
         self._refill_later()
 
     def _refill_later(self) -> None:

@@ -136,6 +136,12 @@ def run(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     try:
         result = shell.run_cell(request["code"], store_history=True)
         problem = result.error_before_exec or result.error_in_exec
+        shown = shell.failure if problem is None else None
+        if shown and "SoftTimeLimitExceeded" not in shown["kinds"]:
+            # a display that failed is shown and does not fail the cell, as in a notebook
+            print("\n".join(shown["traceback"]), file=sys.stderr)
+        elif shown:
+            return {"status": "error", "error": shown}, 1
         if problem is None:
             return {"status": "ok", "values": _values(shell, request.get("outputs") or ())}, 0
     except BaseException as err:  # the limit may strike while IPython itself tidies up
