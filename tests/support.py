@@ -66,6 +66,21 @@ def processes_mentioning(text: str) -> dict[int, str]:
     return found
 
 
+def descendants(pid: int) -> set[int]:
+    """Live processes that ``pid`` started, and those they started, and so on."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and process_alive(int(entry.name)):
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # gone meanwhile
+    found: set[int] = set()
+    while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
+        found |= more
+    return found
+
+
 class PrivateServer:
     """A plain Valkey or Redis on a unix socket in ``directory``; data survives :meth:`kill` and :meth:`start`."""
 

@@ -17,7 +17,6 @@ from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import ClusterStartFailed
 from codeexec_magic.local import server
 from codeexec_magic.local.home import Home, State, born, tail
-from codeexec_magic.settings import ClusterSettings
 
 #: keepers started in one call before giving up: a second one, should somebody kill the first
 STARTS: Final = 2
@@ -109,8 +108,7 @@ def stop(wait: bool = True) -> bool:
 
 def status() -> dict[str, Any]:
     """What there is to say about the cluster: ``state`` is stopped, starting, ready or stopping."""
-    settings = ClusterSettings.from_env()
-    home = Home.locate(settings)
+    home = Home.locate()
     state = home.read() if home.exists() else None
     shown: dict[str, Any] = {"state": "stopped", "directory": str(home.path), "queues": list(QUEUES)}
     if state is None:
@@ -131,7 +129,7 @@ def status() -> dict[str, Any]:
         "server_pid": state.server_pid,
         "worker_pid": state.worker_pid,
         "uptime_s": round(time.time() - state.since, 1),
-        "stops_after_idle_s": settings.idle_s,
+        "stops_after_idle_s": state.idle_s,
     }
 
 

@@ -38,6 +38,7 @@ class State:
     worker_born: int | None = None
     answers: bool = False  #: the server has loaded its data
     slots: int = 0
+    idle_s: float = 0.0  #: it stops after this long without clients and without work
     since: float = 0.0  #: epoch seconds of the keeper's start
     error: str = ""  #: why it failed
 

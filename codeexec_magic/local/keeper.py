@@ -55,7 +55,12 @@ class Keeper:
         self._redis: Any = None
         self._busy_at = self._starting_since = time.monotonic()
         self._state = State(
-            os.getpid(), born(os.getpid()) or 0, server=str(self._binary), slots=workers.slots, since=time.time()
+            os.getpid(),
+            born(os.getpid()) or 0,
+            server=str(self._binary),
+            slots=workers.slots,
+            idle_s=settings.idle_s,
+            since=time.time(),
         )
         options = {"socket_path": home.socket, "data": home.data, "memory_mb": settings.server_memory_mb}
         self._server = Child(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import redis
-from support import missing, process_alive, processes_mentioning, wait_until
+from support import descendants, missing, process_alive, processes_mentioning, wait_until
 
 from codeexec_magic import Client, local
 from codeexec_magic.errors import ClusterStartFailed, ServerNotFound
@@ -149,9 +149,12 @@ def test_open_client_survives_a_kill(home: Home, victim: str) -> None:
 @pytest.mark.chaos
 def test_killed_keeper_leaves_nothing(home: Home) -> None:
     """kill -9 of the keeper takes server and worker along, without any further call."""
-    local.ensure()
-    os.kill(pids()["keeper"], signal.SIGKILL)
+    keeper = local.ensure().pid
+    family = descendants(keeper)
+    assert len(family) > 3  # server and worker, and the worker's sandboxes, which do not mention the folder
+    os.kill(keeper, signal.SIGKILL)
     wait_until(lambda: not members(home.path), 5, "the end of the cluster's processes")
+    wait_until(lambda: not any(map(process_alive, family)), 5, "the end of the sandboxes")
     assert local.find() is None
     assert local.status()["state"] == "stopped"
 
@@ -214,10 +217,13 @@ def test_stale_files_are_healed(home: Home, state: str) -> None:
 
 def test_stop_ends_everything_and_keeps_the_data(home: Home) -> None:
     """After a stop no process is left, and the next start has what was stored."""
-    with connect(local.ensure()) as client:
+    cluster = local.ensure()
+    with connect(cluster) as client:
         client.set("kept", "yes")
+    family = descendants(cluster.pid)
     assert local.stop() is True
     assert members(home.path) == {}
+    assert not any(map(process_alive, family))
     assert local.status()["state"] == "stopped"
     assert local.stop() is False
     with connect(local.ensure()) as client:
@@ -236,9 +242,21 @@ def test_idle_cluster_stops_itself(home: Home, monkeypatch: pytest.MonkeyPatch) 
         wait_until(lambda: client.info("server")["uptime_in_seconds"] >= began + 3, 10, "three seconds")
         kept.close()
         assert process_alive(cluster.pid)
+    family = descendants(cluster.pid)
     wait_until(lambda: not members(home.path), 20, "the end of the idle cluster")
+    assert not any(map(process_alive, family))
     assert local.find() is None
     assert not home.socket.exists()
+
+
+def test_running_cell_keeps_it_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that runs longer than the idle time ends in its own time, although nobody is connected."""
+    monkeypatch.setenv("CODEEXEC_IDLE_S", "0.5")
+    with Client() as client:
+        job = client.submit("import time; time.sleep(3); 'done'", cache=False)
+    wait_until(lambda: not members(home.path), 30, "the end of the idle cluster")
+    with Client() as client:
+        assert client.job(job.id).result(1).success
 
 
 def test_waiting_work_keeps_it_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import stat
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support import PrivateServer, private_server
+from support import PrivateServer, missing, private_server
 
 from codeexec_magic.errors import ClusterStartFailed, ServerNotFound
 from codeexec_magic.local import server
@@ -71,6 +72,24 @@ def test_path_is_the_fallback(monkeypatch: pytest.MonkeyPatch, short_tmp: Path) 
     assert binary == server.Binary(str(working), "redis", (6, 2, 14))
     assert str(binary) == "redis 6.2.14"
     assert "--enable-debug-command" not in server.command(binary, socket_path=short_tmp / "s", data=short_tmp)
+
+
+def test_server_on_path_takes_our_configuration(monkeypatch: pytest.MonkeyPatch, short_tmp: Path) -> None:
+    """The system's own server starts with the same options and keeps its data."""
+    if not (shutil.which("valkey-server") or shutil.which("redis-server")):
+        missing("valkey-server or redis-server on PATH")
+    monkeypatch.setattr(server, "_bundled", lambda: None)
+    private = private_server(short_tmp)
+    try:
+        with connect(private) as client:
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+            client.set("kept", "yes")
+        private.kill()
+        private.start()
+        with connect(private) as client:
+            assert client.get("kept") == "yes"
+    finally:
+        private.stop()
 
 
 def test_no_binary_names_both_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
