@@ -43,6 +43,11 @@ _Cancelled.__name__, _Detached.__name__, _Failed.__name__ = "RemoteCancelled", "
 class _Raised(RemoteError):
     """The cell raised; shown with the remote traceback."""
 
+    def __init__(self, ename: str, evalue: str, traceback: list[str], result: ExecutionResult | None = None) -> None:
+        super().__init__(ename, evalue, traceback, result)
+        # what an exception of this name would hold
+        self.args = (evalue,) if evalue else ()
+
     def __str__(self) -> str:
         return self.evalue
 

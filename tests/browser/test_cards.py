@@ -1,0 +1,53 @@
+"""Cards in a real JupyterLab: live while the kernel is busy, true for ever afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from lab import Notebook
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Notebook]
+
+SLOW = "%%remote_exec --no-cache\nimport time\nfor i in range(100):\n    print('line', i)\n    time.sleep(.1)\n"
+
+
+def test_live_output_and_card(notebook: Open) -> None:
+    """Output and state appear while the cell runs; the live card gives way to a static one that is saved."""
+    book = notebook(
+        "%%remote_exec --no-cache\nimport time\nfor i in range(12):\n    print('line', i); time.sleep(.1)\n6*7"
+    )
+    book.start(1)
+    book.says(1, "line 0")
+    assert book.prompt(1) == "[*]:"
+    book.says(1, "Running")
+    assert "line 11" not in book.text(1)
+    book.wait_done(1)
+    book.says(1, "Succeeded")
+    text = book.text(1)
+    assert "line 11" in text
+    assert "42" in text
+    assert text.count("Succeeded") == 1
+    assert "Running" not in text
+    assert book.output(1).locator(".cxm-box").count() == 0
+    outputs = book.save().cells[1].outputs
+    assert "✓ Succeeded" in outputs[-1].data["text/plain"]
+    assert not any("widget-view" in mime for one in outputs for mime in one.get("data", {}))
+
+
+def test_cancel_while_blocked(notebook: Open) -> None:
+    """Cancel works while the cell blocks the kernel, within a second."""
+    book = notebook(SLOW, "print('next')")
+    book.start(1)
+    book.says(1, "line 3")
+    pressed = time.monotonic()
+    book.output(1).get_by_role("button", name="Cancel").click()
+    book.says(1, "RemoteCancelled")
+    reaction = time.monotonic() - pressed
+    book.wait_done(1)
+    assert "Cancelled" in book.text(1)
+    assert "line 3" in book.text(1)
+    assert "line 99" not in book.text(1)
+    assert reaction < 5, reaction
