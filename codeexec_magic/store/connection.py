@@ -60,12 +60,10 @@ def broker_errors(url: str) -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as err:
         detail = str(err).rstrip(".") or type(err).__name__
         raise BrokerUnreachable(f"cannot reach the broker at {hide_password(url)}: {detail}") from None
+    except redis.exceptions.OutOfMemoryError:
+        raise ClusterError("the broker's memory is full: nothing was queued; raise its maxmemory or purge") from None
     except redis.ResponseError as err:
         text = str(err)
-        if "OOM" in text:
-            raise ClusterError(
-                "the broker's memory is full: nothing was queued; raise its maxmemory or purge"
-            ) from None
         if any(sign in text for sign in ("MISCONF", "READONLY", "NOAUTH", "NOPERM", "LOADING")):
             raise ClusterError(f"the broker at {hide_password(url)} refuses: {text}") from None
         raise
