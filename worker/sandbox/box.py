@@ -39,6 +39,7 @@ class Box:
         self.state = "spawning"
         self.guards: dict[str, Any] = {}
         self.problem = ""  #: why it broke
+        self.failed = False  #: counted as a failure
         self.status: int | None = None  #: wait status of the cell, from init
         self.group: Group | None = None
         self.scratch: list[int] = []

@@ -47,6 +47,7 @@ class Launcher:
         self._runs: list[Run] = []
         self._waiting: deque[Run] = deque()
         self._count = self._failures = 0
+        self._paused = False  #: standbys failed too often to try again unasked
         self._cgroups, self._no_cgroup = (
             cgroup.find() if config["cgroup"] else (None, "control groups are switched off")
         )
@@ -57,6 +58,7 @@ class Launcher:
         self._report: dict[str, Any] = {}
         self._ready: dict[str, Any] = {}  #: what the worker is told once the first standby has its guards on
         self._level = 0
+        self._own_uid = False  #: cells get users of their own
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -68,6 +70,7 @@ class Launcher:
             self._send({"op": "broken", "text": str(err)})
             os._exit(1)
         self._level = ready["level"]
+        self._own_uid = ready["own_uid"]
         self._report = self._isolation(ready)
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
         assert self._zygote is not None
@@ -143,7 +146,7 @@ class Launcher:
             "pidns": full,
             "mountns": full,
             "netns": full,
-            "own_uid": self._root,
+            "own_uid": self._root and self._own_uid,
             "cgroup": f"v{self._cgroups.version}" if self._cgroups else None,
             "memory_limit": f"cgroup v{self._cgroups.version}" if self._cgroups else "sampled every 40 ms",
             "network": "none" if full else "refused by seccomp",
@@ -158,7 +161,9 @@ class Launcher:
         now = time.monotonic()
         deadline = min((run.deadline() for run in self._runs), default=float("inf"))
         for key, _ in self._selector.select(None if deadline == float("inf") else max(0.0, deadline - now)):
-            key.data()
+            # an earlier handler of this round may have closed it, and its number may be another's by now
+            if self._selector.get_map().get(key.fd) is key:
+                key.data()
         now = time.monotonic()
         for run in list(self._runs):
             run.tick(now)
@@ -206,7 +211,9 @@ class Launcher:
         run.flush()
         if fresh and run.request is not None:
             self._waiting.append(run)
+            self._paused = False
             self._dispatch()
+            self._refill()
 
     def _on_zygote(self) -> None:
         assert self._zygote is not None
@@ -248,6 +255,8 @@ class Launcher:
     # -- standbys ------------------------------------------------------------------------------------------------
 
     def _refill(self) -> None:
+        if self._paused:
+            return
         standbys = sum(box.state in ("spawning", "preparing", "ready") and box.spec["standby"] for box in self._boxes.values())
         for _ in range(self._config["slots"] - standbys):
             self._spawn(self._config["limits"], network=False, standby=True)
@@ -284,7 +293,7 @@ class Launcher:
         """Processes and threads: for the tree as a group counts them, and for the user as the kernel does."""
         tasks = limits["processes"] + 1  # init is in it, too
         nproc = tasks
-        if self._level < 2 and not (self._root and self._config["own_uid"]):
+        if self._level < 2 and not (self._root and self._own_uid):
             # the limit counts everything else this user runs, so it can only bound the damage
             nproc += usage.tasks_of_user(os.getuid()) + limits["processes"] * self._config["slots"]
         return {**limits, "tasks": tasks, "nproc": nproc}
@@ -292,11 +301,12 @@ class Launcher:
     def _cell_uid(self, uid: int) -> int:
         if self._level >= 2:
             return isolation.INSIDE_UID + uid
-        return uid_range()[0] + uid if uid and self._config["own_uid"] else 0
+        return uid_range()[0] + uid if uid and self._own_uid else 0
 
     def _on_init(self, box: Box) -> None:
         if not box.read_control():
-            self._selector.unregister(box.control)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(box.control)
             if box.state != "ending" and box.status is None and not box.problem:
                 box.problem = "the run's first process died"
         if box.problem:
@@ -341,22 +351,29 @@ class Launcher:
             if run:
                 run.kill()
                 return
-        self._failures += 1
+        self._count_failure(box)
         if box.state != "ending":
             box.kill()
         if box.pid_fd < 0:
             self._dispose(box)
-        if self._failures >= _TRIES:
-            if self._ready:
-                self._send({"op": "broken", "text": why})
-                self._quit()
-            while self._waiting:
-                run = self._waiting.popleft()
-                run.fail(why, self._report)
-                self._settle(run)
-            self._failures = 0
-        elif self._waiting:
             self._refill()
+
+    def _count_failure(self, box: Box) -> None:
+        if box.failed:
+            return
+        box.failed = True
+        self._failures += 1
+        if self._failures < _TRIES:
+            return
+        if self._ready:
+            self._send({"op": "broken", "text": box.problem})
+            self._quit()
+        # nobody is served by trying for ever; the next run starts afresh
+        self._failures, self._paused = 0, True
+        while self._waiting:
+            run = self._waiting.popleft()
+            run.fail(box.problem, self._report)
+            self._settle(run)
 
     def _dispatch(self) -> None:
         for run in list(self._waiting):
@@ -411,18 +428,14 @@ class Launcher:
             run.finish(self._report)
         elif box.state != "ending":
             box.problem = box.problem or "died before it was used"
-            self._failures += 1
+            self._count_failure(box)
         self._dispose(box)
         if run:
             self._settle(run)
         if self._zygote is not None:
             with contextlib.suppress(OSError):
                 self._zygote.send(b'{"op":"reap"}')
-        self._refill_later()
-
-    def _refill_later(self) -> None:
-        if self._failures < _TRIES:
-            self._refill()
+        self._refill()
 
     def _dispose(self, box: Box) -> None:
         for item in (box.control, *box.fds.values()):

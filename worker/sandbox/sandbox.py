@@ -126,7 +126,6 @@ class Sandbox:
             "limits": limits.as_dict(),
             "level": options.pop("level", 2),
             "cgroup": options.pop("cgroup", True),
-            "own_uid": True,
             "guards_off": list(options.pop("guards_off", ())),
         }
         if options:

@@ -265,14 +265,26 @@ print("guarded")
 """
 
 
-@pytest.fixture(scope="module")
-def sandbox(canaries: Canaries) -> Iterator[Sandbox]:
-    """A sandbox at level 2, proven to be one by a harmless cell before anything hostile runs."""
+GATE_1 = """
+status = dict(l.split(":", 1) for l in open("/proc/self/status").read().splitlines())
+assert status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1" and int(status["CapEff"], 16) == 0
+try:
+    open("/etc/hostname")
+except PermissionError:
+    print("guarded")
+"""
+
+
+@pytest.fixture(scope="module", params=[2, 1], ids=["level2", "level1"])
+def sandbox(request: pytest.FixtureRequest, canaries: Canaries) -> Iterator[Sandbox]:
+    """A sandbox at each level, proven to be one by a harmless cell before anything hostile runs."""
+    level = request.param
     if os.getuid() == 0:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_SLAVE)
-    with Sandbox(slots=2, required_isolation=2) as sandbox:
-        seen = run(sandbox, GATE)
+    with Sandbox(slots=2, required_isolation=level, level=level) as sandbox:
+        assert sandbox.report["level"] == level
+        seen = run(sandbox, GATE if level == 2 else GATE_1)
         if "guarded" not in seen.stdout:
             pytest.exit(f"the sandbox does not guard: {seen}", returncode=3)
         yield sandbox

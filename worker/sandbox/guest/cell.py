@@ -131,41 +131,45 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
     off = spawn.guards_off
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # without it our own /proc entries are not ours
     Path("/proc/self/oom_score_adj").write_text("1000")
-    if spawn.level < 2 and os.getuid() == 0 and spawn.uid != 0:
-        os.chown(spawn.home, spawn.uid, spawn.uid)
-        os.chown(os.environ["TMPDIR"], spawn.uid, spawn.uid)
-        linux.drop_bounding_set()
-        os.setgroups([])
-        os.setresgid(spawn.uid, spawn.uid, spawn.uid)
-        os.setresuid(spawn.uid, spawn.uid, spawn.uid)
+    # made before the user changes: the paths may be out of the new one's reach
+    rules = _rules(spawn) if "landlock" not in off and landlock.abi() else None
+    if spawn.level < 2 and spawn.uid:
+        _change_user(spawn)
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    abi = _landlock(spawn) if "landlock" not in off else 0
+    if rules:
+        _probe_folder(spawn, refused=False)
+        rules.restrict()
+        os.close(rules.fd)
+        _probe_folder(spawn, refused=True)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     if "seccomp" not in off:
         inet = spawn.level >= 2 or spawn.network
         program = seccomp.build(linux.machine(), inet=inet, unix=spawn.level >= 2, unseen_memory=spawn.unseen_memory)
         linux.install_filter(program)
-    return {"landlock_abi": abi, "seccomp": "seccomp" not in off, "uid": os.getuid(), **_verify(off)}
+    return {"landlock_abi": rules.abi if rules else 0, "seccomp": "seccomp" not in off, "uid": os.getuid(), **_verify(off)}
 
 
-def _landlock(spawn: Spawn) -> int:
-    if not landlock.abi():
-        return 0
+def _change_user(spawn: Spawn) -> None:
+    for folder in (spawn.home, os.environ["TMPDIR"]):
+        os.chown(folder, spawn.uid, spawn.uid)
+    linux.drop_bounding_set()
+    os.setgroups([])
+    os.setresgid(spawn.uid, spawn.uid, spawn.uid)
+    os.setresuid(spawn.uid, spawn.uid, spawn.uid)
+
+
+def _rules(spawn: Spawn) -> landlock.Ruleset:
     rules = landlock.Ruleset(tcp=spawn.level >= 2 or spawn.network)
     if spawn.level >= 2:
         rules.allow_read("/")
         rules.allow_write(*isolation.WRITABLE)
     else:
-        rules.allow_read(*isolation.readable_roots(), *_PROC_READABLE, *_ETC_READABLE)
+        rules.allow_read(*spawn.readable, *_PROC_READABLE, *_ETC_READABLE)
         rules.allow_write(spawn.home)
     rules.allow_write(*(f"/dev/{name}" for name in isolation.DEVICES))
-    _probe_folder(spawn, refused=False)
-    rules.restrict()
-    os.close(rules.fd)
-    _probe_folder(spawn, refused=True)
-    return rules.abi
+    return rules
 
 
 def _probe_folder(spawn: Spawn, *, refused: bool) -> None:

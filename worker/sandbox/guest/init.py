@@ -34,6 +34,7 @@ class Spawn:
     unseen_memory: bool
     guards_off: tuple[str, ...]  #: only ever set by tests that prove each guard matters
     hidden: list[str]  #: library folders that the cell's own /tmp would hide
+    readable: list[str]  #: what of the host a cell may read where it has no root of its own
     shell: Any
 
 

@@ -35,8 +35,10 @@ class Zygote:
         self._missing: list[str] = []
         self._shell: Any = None
         self._hidden: list[str] = []
+        self._readable: list[str] = []
         self._pid_namespace = -1
         self._root = os.getuid() == 0
+        self._outer = os.geteuid(), os.getegid()  # unreadable once the user namespace has changed
 
     def run(self) -> NoReturn:
         """Set up, serve, end."""
@@ -84,7 +86,7 @@ class Zygote:
             if self._control.recv(16) != b"mapped":
                 raise OSError(errno.EPERM, "the launcher could not write the user map")
         else:
-            isolation.write_own_maps(os.geteuid(), os.getegid())
+            isolation.write_own_maps(*self._outer)
 
     def _become(self) -> None:
         uid = isolation.INSIDE_UID
@@ -118,6 +120,7 @@ class Zygote:
             _figures(self._shell)
         tempfile.tempdir = None
         self._hidden = isolation.roots_below_tmp()
+        self._readable = isolation.readable_roots()
         if self._level < 2:
             import shutil
 
@@ -137,7 +140,22 @@ class Zygote:
             "preloaded": self._preloaded,
             "environment": hashlib.sha256("\n".join(facts).encode()).hexdigest(),
             "python": platform.python_version(),
+            "own_uid": self._level >= 2 or self._reachable(),
         }
+
+    def _reachable(self) -> bool:
+        """Whether another user could load this interpreter's libraries; root's own folders keep others out."""
+        if not self._root:
+            return False
+        pid = os.fork()
+        if pid == 0:
+            os.setresuid(65534, 65534, 65534)
+            paths = [os.__file__, sys.executable, *(root for root in self._readable)]
+            os._exit(0 if all(os.access(path, os.R_OK) for path in paths) else 1)
+        reachable = os.waitpid(pid, 0)[1] == 0
+        if not reachable:
+            self._missing.append("own uid: the interpreter lies below a folder that only root may enter")
+        return reachable
 
     def _serve(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 8)
@@ -167,6 +185,7 @@ class Zygote:
                 unseen_memory=request["unseen_memory"],
                 guards_off=tuple(request["guards_off"]),
                 hidden=self._hidden,
+                readable=self._readable,
                 shell=self._shell,
             )
             if "fds" not in spawn.guards_off:
