@@ -16,7 +16,7 @@ from codeexec_magic.contract import (
     Reason,
     code_hash,
 )
-from codeexec_magic.errors import DecodeError, SandboxBroken
+from codeexec_magic.errors import LimitTooHigh, SandboxBroken
 from codeexec_magic.store import Begun
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.state import iso
@@ -48,6 +48,8 @@ class Attempt:
 
     def run(self) -> None:
         """Run the job, unless this delivery is a duplicate."""
+        # nothing is open yet: if this takes long, the job is sent again and another worker has it
+        self.runtime.wait_for_room()
         begun = patiently(
             lambda: self.store.begin(self.task_id, self.generation, self.id, self.runtime.name),
             self.store.settings.lease_s / 2,
@@ -63,24 +65,21 @@ class Attempt:
         publisher = Publisher(self.store, self.task_id, self.id)
         try:
             limits = grant(request, self.runtime.settings.ceiling)
-            if request.network and not self.runtime.settings.allow_network:
-                raise DecodeError(
-                    "network: the workers of this queue grant none (CODEEXEC_ALLOW_NETWORK=1 on the worker)"
-                )
-        except DecodeError as err:
-            return Outcome.refused("RequestRefused", str(err)), publisher
-        cell = Cell(
-            run_id=f"{self.task_id}:{self.id}",
-            code=request.code,
-            limits=limits,
-            network=request.network,
-            inputs=request.inputs,
-            outputs=request.outputs,
-        )
-        try:
+            cell = Cell(
+                run_id=f"{self.task_id}:{self.id}",
+                code=request.code,
+                limits=limits,
+                network=request.network,
+                inputs=request.inputs,
+                outputs=request.outputs,
+            )
             run = self.runtime.sandbox.run(cell)
+        except LimitTooHigh as err:
+            return Outcome(
+                Reason.ERROR, False, error=ErrorInfo(type(err).__name__, str(err)), verdict=str(err)
+            ), publisher
         except SandboxBroken as err:
-            return Outcome.internal(str(err)), publisher
+            return Outcome(Reason.INTERNAL, False, verdict=str(err)), publisher
         with self.runtime.leases.hold(self.task_id, self.id, run), self.runtime.flusher.publishing(publisher, run):
             return run.wait(publisher.add), publisher
 
@@ -174,14 +173,14 @@ def grant(request: ExecutionRequest, ceiling: Limits) -> Limits:
     """The limits a request gets: its own; the queue's defaults are cut down to the ceiling.
 
     Raises:
-        DecodeError: it names a limit above the ceiling. What was asked for is never quietly lowered.
+        LimitTooHigh: it names a limit above the ceiling. What was asked for is never quietly lowered.
     """
     default = DEFAULT_LIMITS.get(request.queue, Limits())
     granted = request.limits.as_dict()
     for name in request.limits.above(ceiling):
         allowed = getattr(ceiling, name)
         if granted[name] != getattr(default, name):
-            raise DecodeError(f"{name}={granted[name]:g} is more than this worker allows ({allowed:g})")
+            raise LimitTooHigh(f"{name}={granted[name]:g} is more than this worker allows ({allowed:g})")
         granted[name] = allowed
     granted["soft_s"] = min(granted["soft_s"], granted["hard_s"])
     return Limits.from_dict(granted)

@@ -113,6 +113,14 @@ class Runtime:
         ttl = max(4 * HEARTBEAT_S, 60.0)
         self.store.heartbeat(self.name, self.queues, self.sandbox.environment, about, fields, ttl)
 
+    def wait_for_room(self) -> None:
+        """Return when this machine has the free space a cell may need; a full disk would take the machine with it."""
+        why = self.sandbox.short_of()
+        if why:
+            log.error("taking no cell: %s", why)
+        while why and not self._stop_asked.wait(1.0):
+            why = self.sandbox.short_of()
+
     def announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
         """Tell Celery's result backend, and the log and the alert hook of a dead letter."""
         if letter is not None and result.status is Status.DEAD_LETTERED:

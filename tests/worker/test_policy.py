@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from codeexec_magic.contract import DEFAULT_LIMITS, ExecutionRequest, Limits, Reason, Status
-from codeexec_magic.errors import DecodeError
+from codeexec_magic.errors import LimitTooHigh
 from worker.attempt import grant
 from worker.policy import decide
 
@@ -60,6 +60,6 @@ def test_a_request_is_never_granted_more_than_the_ceiling() -> None:
     assert grant(REQUEST, low).memory_mb == 512
     assert grant(REQUEST, low).soft_s <= grant(REQUEST, low).hard_s == 20
     asked = replace(REQUEST, limits=replace(DEFAULT_LIMITS["code_execution"], memory_mb=600))
-    with pytest.raises(DecodeError, match=r"memory_mb=600.*512"):
+    with pytest.raises(LimitTooHigh, match=r"memory_mb=600.*512"):
         grant(asked, low)
     assert grant(replace(REQUEST, limits=replace(Limits(), memory_mb=100)), low).memory_mb == 100
