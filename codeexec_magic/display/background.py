@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.display import live, render
 from codeexec_magic.display.notebook import CARD_AFTER_S, live_html, publish_card
 from codeexec_magic.display.origin import Origin
-from codeexec_magic.display.sanitize import HtmlMode, Policy
+from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ _REDRAW_S = 0.2
 class BackgroundView:
     """Made while the cell runs, used from the thread that follows the job."""
 
-    def __init__(self, origin: Origin, policy: Policy, job_id: str, cancel: live.Action) -> None:
+    def __init__(
+        self, origin: Origin, policy: Policy, job_id: str, cancel: live.Action, *, embedded: bool = False
+    ) -> None:
         self._origin = origin
+        self._embedded = embedded
         self._policy = policy
         self._cancel = cancel
         self._scope = job_id
@@ -52,7 +55,7 @@ class BackgroundView:
         if self._card is None:
             self._card = live.LiveCard(self._origin, self._display_id, output=True)
             self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task")
-        self._card.draw(live_html(state, self._policy))
+        self._card.draw(live_html(state, self._policy, embedded=self._embedded))
         if first:
             self._card.show(update=True)
 
@@ -63,15 +66,14 @@ class BackgroundView:
             self._drawn_at = now
             self._draw()
 
-    def finish(self, state: JobState, error: BaseException | None = None, notes: Sequence[str] = ()) -> None:
+    def finish(self, state: JobState, error: BaseException | None = None) -> None:
         """Write output, error and card for good."""
         lines = list(error._render_traceback_()) if error is not None and hasattr(error, "_render_traceback_") else []
         if self._card is not None:
             if error is not None:
                 self._transcript.error(type(error).__name__, str(error), lines)
-            trusted = self._policy.mode is HtmlMode.TRUST
-            notes_ = [*render.advice(state), *self._policy.notes, *notes]
-            self._card.draw(render.card_html(state, live=True, notes=notes_, trusted=trusted))
+            notes = [*render.advice(state), *self._policy.notes]
+            self._card.draw(render.card_html(state, live=True, notes=notes, trusted=self._policy.trusted))
             self._card.buttons({})
             self._draw()
             self._card.hide()
@@ -79,7 +81,7 @@ class BackgroundView:
         self._write_output()
         if error is not None:
             self._origin.shell._showtraceback(type(error), error, lines)
-        publish_card(self._origin, state, self._policy, notes)
+        publish_card(self._origin, state, self._policy)
 
     def _draw(self) -> None:
         if self._card is not None and self._drawn_version != self._transcript.version:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import live, render
 from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.replay import Replay
-from codeexec_magic.display.sanitize import HtmlMode, Policy
+from codeexec_magic.display.sanitize import Policy
 
 if TYPE_CHECKING:
     from codeexec_magic.store import JobState
@@ -29,10 +29,14 @@ class NotebookView:
         policy: what the job may show.
         job_id: the job.
         cancel: what the Cancel button does.
+        embedded: it runs on the embedded cluster.
     """
 
-    def __init__(self, origin: Origin, policy: Policy, job_id: str, cancel: live.Action) -> None:
+    def __init__(
+        self, origin: Origin, policy: Policy, job_id: str, cancel: live.Action, *, embedded: bool = False
+    ) -> None:
         self._origin = origin
+        self._embedded = embedded
         self._policy = policy
         self._cancel = cancel
         self._replay = Replay(origin.shell, policy, job_id, cleared=self._put_back)
@@ -66,15 +70,15 @@ class NotebookView:
             # a button that cannot answer before the cell has ended would only mislead
             if self._origin.buttons_answer:
                 self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task (so does Stop)")
-        self._card.draw(live_html(state, self._policy))
+        self._card.draw(live_html(state, self._policy, embedded=self._embedded))
         if first:
             self._card.show(update=True)
 
-    def finish(self, state: JobState, notes: Sequence[str] = ()) -> None:
+    def finish(self, state: JobState) -> None:
         """Replace what moved by what stays."""
         self._replay.flush()
         self._remove()
-        publish_card(self._origin, state, self._policy, notes)
+        publish_card(self._origin, state, self._policy)
 
     def leave(self) -> None:
         """Take the live card away and say nothing."""
@@ -99,21 +103,20 @@ class NotebookView:
             sys.stderr.flush()
 
 
-def live_html(state: JobState, policy: Policy) -> str:
+def live_html(state: JobState, policy: Policy, *, embedded: bool) -> str:
     """The card as it stands in a live card."""
-    trusted = policy.mode is HtmlMode.TRUST
     # the pulse is drawn anew with every update; starting it where it had come to hides that
     phase = time.monotonic() % 1.2
-    return render.card_html(state, live=True, phase=phase, notes=render.advice(state), trusted=trusted)
+    notes = render.advice(state, embedded=embedded)
+    return render.card_html(state, live=True, phase=phase, notes=notes, trusted=policy.trusted)
 
 
-def publish_card(origin: Origin, state: JobState, policy: Policy, notes: Sequence[str] = ()) -> None:
+def publish_card(origin: Origin, state: JobState, policy: Policy) -> None:
     """Write the card that stays."""
-    lines = [*render.advice(state), *policy.notes, *notes]
-    trusted = policy.mode is HtmlMode.TRUST
+    notes = [*render.advice(state), *policy.notes]
     origin.publish(
         {
-            "text/html": render.card_html(state, notes=lines, trusted=trusted),
-            "text/plain": render.card_text(state, notes=lines, trusted=trusted),
+            "text/html": render.card_html(state, notes=notes, trusted=policy.trusted),
+            "text/plain": render.card_text(state, notes=notes, trusted=policy.trusted),
         }
     )

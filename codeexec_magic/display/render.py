@@ -75,8 +75,8 @@ def times(state: JobState) -> str:
 
 
 def place(state: JobState) -> str:
-    """Queue and worker."""
-    return shown(state.queue, 40) + (f" · {shown(state.worker, 48)}" if state.worker else "")
+    """Queue and worker; nobody ran what came from the cache."""
+    return shown(state.queue, 40) + (f" · {shown(state.worker, 48)}" if state.worker and not state.cached else "")
 
 
 def advice(state: JobState, *, embedded: bool = False) -> list[str]:
@@ -85,14 +85,18 @@ def advice(state: JobState, *, embedded: bool = False) -> list[str]:
     if state.status is Status.QUEUED and state.listeners == 0 and not state.cancelling:
         lines.append(
             f"{no_worker(state.queue)}; it starts as soon as one does: "
-            + ("%remote_cluster restart" if embedded else f"celery -A worker.app worker -Q {shown(state.queue, 40)}")
+            + (
+                "`%remote_cluster restart`"
+                if embedded
+                else f"`celery -A worker.app worker -Q {shown(state.queue, 40)}`"
+            )
         )
     if state.verdict and state.reason not in (Reason.OK, Reason.ERROR, Reason.CANCELLED):
         lines.append(shown(state.verdict, 300))
     if state.status is Status.RUNNING and state.crashes:
         lines.append(f"{plural(state.crashes, 'worker')} died under this job; it runs again")
     if state.status is Status.DEAD_LETTERED:
-        lines.append(f"%remote_dlq show {short(state.id)} tells more; requeue, edit and drop are there too")
+        lines.append(f"`%remote_dlq show {short(state.id)}` tells more; requeue, edit and drop are there too")
     return lines
 
 
@@ -131,7 +135,7 @@ def card_html(
     parts.append(f'<span class="cxm-dim">{escaped(place(state), 100)}</span>')
     if spans := times(state):
         parts.append(f'<span class="cxm-dim cxm-num">{escaped(spans)}</span>')
-    told = "".join(f'<div class="cxm-note">{escaped(line, 400)}</div>' for line in notes)
+    told = "".join(map(theme.note, notes))
     attributes = f' data-state="{state.status}" data-task="{escaped(state.id)}"'
     body = f'<div class="cxm-row">{gap.join(parts)}</div>{_bar(state)}{told}'
     return theme.frame(body, live=live, attributes=attributes)
@@ -155,7 +159,9 @@ def card_text(state: JobState, *, notes: Sequence[str] = (), trusted: bool = Fal
     glyph = "⚡" if state.cached else WORDS[state.status][0]
     words = cached_words(state) if state.cached else headline(state)
     parts = [f"{glyph} {words}", short(state.id), place(state), times(state), "trusted" if trusted else ""]
-    return "\n".join(["  ".join(part for part in parts if part), *(f"  {shown(line, 400)}" for line in notes)])
+    return "\n".join(
+        ["  ".join(part for part in parts if part), *(f"  {shown(line, 400).replace('`', '')}" for line in notes)]
+    )
 
 
 def status_line(state: JobState) -> str:

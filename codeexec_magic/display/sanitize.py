@@ -78,9 +78,14 @@ class Policy:
     #: lines for the card: what was left out and how to see it
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing is sanitised."""
+        return self.mode is HtmlMode.TRUST
+
     def bundle(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """A MIME bundle that is safe to display; ``text/plain`` is always there when anything was."""
-        if self.mode is HtmlMode.TRUST:
+        if self.trusted:
             # a view could name a model of this kernel, which no worker can know of honestly
             return {str(mime): value for mime, value in data.items() if not _is_view(str(mime))}
         kept: dict[str, Any] = {}
@@ -102,7 +107,7 @@ class Policy:
 
     def metadata(self, data: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
         """Only the size of images; ``isolated`` for instance is a frame without any boundary."""
-        if self.mode is HtmlMode.TRUST:
+        if self.trusted:
             return dict(metadata) if isinstance(metadata, Mapping) else {}
         kept: dict[str, Any] = {}
         for mime in data:
@@ -121,10 +126,10 @@ class Policy:
             return {"text/html": frame(text)}
         cleaned = clean_html(text)
         if cleaned is None:
-            self._note("HTML was not shown: pip install nh3")
+            self._note("HTML was not shown: `pip install nh3`")
             return {} if has_text else {"text/plain": _strip_tags(text)}
         if _LEANS_ON.search(text):
-            self._note("HTML was shown without its styles and scripts: --html frame or --trust shows them")
+            self._note("HTML was shown without its styles and scripts: `--html frame` or `--trust` shows them")
             if has_text and not re.search(r"<(table|img)\b", cleaned):
                 return {}  # a page taken apart reads worse than the text
         plain = {} if has_text else {"text/plain": _strip_tags(cleaned)}

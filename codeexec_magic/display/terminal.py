@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render
 from codeexec_magic.display.replay import Replay
-from codeexec_magic.display.sanitize import HtmlMode, Policy
+from codeexec_magic.display.sanitize import Policy
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -60,13 +60,13 @@ class TerminalView:
             sys.stdout.write(self._line)
             sys.stdout.flush()
 
-    def finish(self, state: JobState, notes: Sequence[str] = ()) -> None:
+    def finish(self, state: JobState) -> None:
         """Close with a line that stays."""
         self.leave()
         if not self._replay.at_line_start:
             sys.stdout.write("\n")
-        lines = [*render.advice(state), *self._policy.notes, *notes]
-        print(render.card_text(state, notes=lines, trusted=self._policy.mode is HtmlMode.TRUST))
+        lines = [*render.advice(state), *self._policy.notes]
+        print(render.card_text(state, notes=lines, trusted=self._policy.trusted))
 
     def leave(self) -> None:
         """Take the status line away and say nothing."""

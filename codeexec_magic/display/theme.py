@@ -35,14 +35,16 @@ CSS: Final = (
     + """color:var(--cx-fg);font:13px/1.45 var(--jp-ui-font-family,system-ui,sans-serif);box-sizing:border-box}
 [data-jp-theme-light="false"] .cxm,.vscode-dark .cxm{--cx-dead:#b794f4}
 .cxm-card{border:1px solid var(--cx-line);border-radius:6px;padding:8px 12px;background:var(--cx-bg);margin:4px 0}
+.jp-RenderedHTMLCommon>.cxm-card{margin-right:-20px}
 .cxm-row{display:flex;align-items:center;gap:2px 10px;flex-wrap:wrap;min-height:22px}
+.cxm-row>*{line-height:20px!important}
 .cxm .cxm-sep{width:0;overflow:hidden;margin-left:-10px;white-space:pre}
 .cxm-dim{color:var(--cx-dim)}.cxm-num{font-variant-numeric:tabular-nums;white-space:nowrap}
-.cxm code{font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace);color:var(--cx-dim);
-background:none;padding:0}
+.cxm code{font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace)!important;color:var(--cx-dim)!important;
+background:none!important;padding:0!important;border:0!important}
 .cxm code.cxm-id{display:inline-block;width:8ch;overflow:hidden;white-space:nowrap;user-select:all;cursor:copy}
 .cxm-pill{display:inline-flex;align-items:center;gap:5px;padding:0 9px;height:20px;border-radius:10px;
-font-size:11.5px;font-weight:600;white-space:nowrap;color:var(--c);
+font-size:11.5px;font-weight:600;white-space:nowrap;color:color-mix(in srgb,var(--c) 72%,var(--cx-fg));
 background:color-mix(in srgb,var(--c) 14%,transparent)}
 .cxm-queued,.cxm-cancelled{--c:var(--cx-dim)}.cxm-running{--c:var(--cx-run)}.cxm-retrying,.cxm-warn{--c:var(--cx-warn)}
 .cxm-succeeded,.cxm-cached{--c:var(--cx-ok)}.cxm-failed{--c:var(--cx-err)}.cxm-dead_lettered{--c:var(--cx-dead)}
@@ -50,7 +52,7 @@ background:color-mix(in srgb,var(--c) 14%,transparent)}
 .cxm-bar{display:flex;height:4px;border-radius:2px;overflow:hidden;gap:2px;margin-top:7px;background:var(--cx-bg2)}
 .cxm-bar i{display:block;background:var(--c)}
 .cxm-bar i.cxm-wait{background:color-mix(in srgb,var(--cx-dim) 45%,transparent)}
-.cxm-note{margin-top:6px;color:var(--cx-dim);overflow-wrap:anywhere}.cxm-note b{color:var(--c);font-weight:600}
+.cxm-note{margin-top:5px;color:var(--cx-dim);overflow-wrap:anywhere}.cxm-note b{color:var(--c);font-weight:600}
 .cxm pre{margin:6px 0 0;padding:6px 9px;border-radius:4px;background:var(--cx-bg2);color:var(--cx-fg);overflow:auto;
 font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace);max-height:220px;white-space:pre-wrap}
 .cxm table{border-collapse:collapse;width:100%;font-size:12.5px;margin:0;border:0;table-layout:auto}
@@ -86,6 +88,13 @@ def task_id(full: str) -> str:
     """Eight characters that select, and copy, as the whole id."""
     whole = escaped(full)
     return f'<code class="cxm-id" title="{whole} (click to select the whole id)">{whole}</code>'
+
+
+def note(line: str) -> str:
+    """A line under a card; what stands between backticks is something to type."""
+    parts = escaped(line, 400).split("`")
+    marked = "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+    return f'<div class="cxm-note">{marked}</div>'
 
 
 def frame(body: str, *, live: bool = False, attributes: str = "") -> str:

@@ -110,7 +110,9 @@ class Session:
         if origin.kernel is None:
             view = TerminalView(self.shell, policy, job.id)
         else:
-            view = NotebookView(origin, policy, job.id, cancel=lambda: self._quietly(job.cancel))
+            view = NotebookView(
+                origin, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
+            )
         watch = Watch(job)
         try:
             watch.show(view)
@@ -142,9 +144,11 @@ class Session:
             return
         view: NotebookView | BackgroundView
         if origin.attended and available():
-            view = BackgroundView(origin, policy, job.id, cancel=lambda: self._quietly(job.cancel))
+            view = BackgroundView(
+                origin, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
+            )
         else:
-            view = NotebookView(origin, policy, job.id, cancel=lambda: None)
+            view = NotebookView(origin, policy, job.id, lambda: None)
         self._run_behind(Watch(job), view, origin, done)
 
     def wait_for_followers(self, ids: list[str], timeout: float = 2.0) -> None:

@@ -192,7 +192,7 @@ class Notebook:
             "async (t) => { await window.jupyterapp.commands.execute('apputils:change-theme', {theme: t}) }", name
         )
         light = "false" if "Dark" in name else "true"
-        self.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]')
+        self.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
 
     def close(self) -> None:
         """Shut the kernel down and leave the page."""

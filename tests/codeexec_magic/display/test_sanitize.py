@@ -197,4 +197,4 @@ def test_without_nh3_html_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nh3", None)
     policy = Policy()
     assert policy.bundle({"text/html": "<b>x</b>", "text/plain": "x"}) == {"text/plain": "x"}
-    assert "pip install nh3" in policy.notes[0]
+    assert "`pip install nh3`" in policy.notes[0]

@@ -1,0 +1,83 @@
+"""Pictures of every card in both themes, from real widgets in a real page; ``CODEEXEC_PICTURES=dir`` keeps them."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import Notebook
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Notebook]
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+GALLERY = """
+from dataclasses import replace
+from IPython.display import HTML, display
+from codeexec_magic.contract import Reason, Status
+from codeexec_magic.display import live, render
+from codeexec_magic.display.origin import Origin
+from codeexec_magic.store import JobState
+
+base = JobState('46f61b34-9d1c-4f0e-8a55-1f0e27d5c9aa', Status.SUCCEEDED, 'code_execution', listeners=1,
+                worker='worker-1@node-a', attempt=1, waited_s=0.3, ran_s=4.2)
+moving = {
+    'queued': (replace(base, status=Status.QUEUED, worker=None, attempt=0, position=3, waited_s=2.1, ran_s=0), ['Cancel']),
+    'no worker': (replace(base, status=Status.QUEUED, worker=None, attempt=0, listeners=0, waited_s=2.1, ran_s=0), ['Cancel']),
+    'running': (replace(base, status=Status.RUNNING, waited_s=1.4, ran_s=12.6), ['Cancel']),
+    'retrying': (replace(base, status=Status.RETRYING, failures=2, retries=3, next_try_in_s=12), ['Cancel']),
+    'cancelling': (replace(base, status=Status.RUNNING, cancelling=True), []),
+}
+still = {
+    'succeeded': base,
+    'cached': replace(base, cached=True, cached_age_s=250, cached_from='ab12cd34', waited_s=0),
+    'trusted': base,
+    'failed': replace(base, status=Status.FAILED, reason=Reason.ERROR, worker='worker-2@node-a', waited_s=.2, ran_s=1.1),
+    'dead': replace(base, status=Status.DEAD_LETTERED, reason=Reason.MEMORY, attempt=4, waited_s=3.1, ran_s=60, retries=3,
+                    verdict='memory: 1024 MB limit reached, peak 1024 MB after 60.0 s; --memory 2048MB raises it'),
+    'cancelled': replace(base, status=Status.CANCELLED, reason=Reason.CANCELLED),
+}
+origin = Origin(get_ipython())
+for name, (state, buttons) in moving.items():
+    card = live.LiveCard(origin, name)
+    card.draw(render.card_html(state, live=True, phase=0.0, notes=render.advice(state)))
+    card.buttons({label: lambda: None for label in buttons})
+    card.show(update=False)
+for name, state in still.items():
+    display(HTML(render.card_html(state, notes=render.advice(state), trusted=name == 'trusted')))
+"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_card_in_both_themes(notebook: Open, pictures: Path, theme: str) -> None:
+    """Every state is drawn, in one row, with readable contrast between text and card."""
+    book = notebook(GALLERY)
+    book.theme(THEMES[theme])
+    book.start(1)
+    book.says(1, "Dead-lettered after 4 runs: memory limit")
+    book.says(1, "Cancelling")
+    area = book.output(1)
+    assert area.locator(".cxm-pill").count() >= 12
+    for row in area.locator(".cxm-row").all():
+        box = row.bounding_box()
+        assert box is not None
+        assert box["height"] < 60, row.inner_text()
+    contrasts = area.locator(".cxm-pill").evaluate_all(_CONTRAST)
+    area.screenshot(path=pictures / f"cards_{theme}.png")
+    assert min(contrasts) >= 3.0, contrasts
+
+
+#: contrast of each pill's text against its own tint, as WCAG counts it
+_CONTRAST = """pills => pills.map(pill => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const paint = colours => { for (const c of colours) { canvas.fillStyle = c; canvas.fillRect(0, 0, 1, 1) }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3) };
+  const light = rgb => { const [r, g, b] = rgb.map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4 });
+    return .2126 * r + .7152 * g + .0722 * b };
+  const card = pill.closest('.cxm-box') || pill.closest('.cxm-card');
+  const behind = getComputedStyle(card).backgroundColor, style = getComputedStyle(pill);
+  const [a, b] = [light(paint([behind, style.backgroundColor, style.color])), light(paint([behind, style.backgroundColor]))];
+  return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+})"""
