@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from codeexec_magic.contract import (
     Reason,
     code_hash,
 )
-from codeexec_magic.errors import LimitTooHigh, SandboxBroken
+from codeexec_magic.errors import ClusterError, LimitTooHigh, SandboxBroken
 from codeexec_magic.store import Begun
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.state import iso
@@ -27,6 +28,8 @@ from worker.sandbox import Cell, Outcome
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
+
+log = logging.getLogger("codeexec")
 
 #: longest run without a broker: after this the outcome of an attempt cannot be recorded any more (seconds)
 FINISH_PATIENCE_S = 600.0
@@ -57,8 +60,17 @@ class Attempt:
         if isinstance(begun, str):
             self.runtime.log.skipped(self.task_id, begun)
             return
-        outcome, publisher = self._execute(begun)
-        self._record(begun, outcome, publisher)
+        try:
+            outcome, publisher = self._execute(begun)
+            self._record(begun, outcome, publisher)
+        except ClusterError:
+            raise
+        except Exception as err:
+            # a fault of ours is told as one at once, instead of by a lease that runs out as if the worker had died
+            log.exception("job %s failed inside the worker", self.task_id)
+            verdict = f"internal: {type(err).__name__} in worker {self.runtime.name}; its log tells more"
+            fault = Outcome(Reason.INTERNAL, False, verdict=verdict)
+            self._record(begun, fault, Publisher(self.store, self.task_id, self.id))
 
     def _execute(self, begun: Begun) -> tuple[Outcome, Publisher]:
         request = begun.request

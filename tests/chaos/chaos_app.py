@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = ["app"]
 def note(word: str, run_id: str) -> None:
     """Append one line to the ledger; a single small write to an O_APPEND file is not torn."""
     descriptor = os.open(os.environ["CHAOS_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, f"{word} {run_id.replace(':', ' ')} {os.getpid()}\n".encode())
+    os.write(descriptor, f"{word} {run_id.replace(':', ' ')} {os.getpid()} {time.monotonic():.3f}\n".encode())
     os.close(descriptor)
 
 

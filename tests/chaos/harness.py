@@ -88,7 +88,7 @@ class Cluster:
         return pid
 
     def lines(self) -> list[list[str]]:
-        """The ledger: word, task id, attempt, pid."""
+        """The ledger: word, task id, attempt, pid, seconds by the machine's steady clock."""
         return [line.split() for line in self.ledger.read_text().splitlines()]
 
     def starts(self, job: Job | None = None) -> int:
