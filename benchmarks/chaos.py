@@ -20,11 +20,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1] / "tests" / "chaos")]
 
-from harness import Cluster
+from harness import Cluster  # noqa: E402
 
-from codeexec_magic.contract import Status
-from codeexec_magic.errors import ClusterError
-from codeexec_magic.job import Job
+from codeexec_magic.contract import Status  # noqa: E402
+from codeexec_magic.errors import ClusterError  # noqa: E402
+from codeexec_magic.job import Job  # noqa: E402
 
 
 def main() -> int:
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--lease", type=float, default=8.0)
+    parser.add_argument("--pause", type=float, default=2.5, help="mean seconds between kills")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     env = {"CODEEXEC_LEASE_S": str(options.lease), "CODEEXEC_MAX_CRASHES": "1000"}
@@ -58,7 +59,7 @@ def storm(cluster: Cluster, options: argparse.Namespace) -> tuple[list[Job], lis
     kills: list[tuple[int, float]] = []
     restarts = 0
     while len(kills) < options.kills:
-        time.sleep(rng.uniform(0.3, 1.2))
+        time.sleep(rng.uniform(0, 2 * options.pause))
         done = terminal(cluster)
         if done >= options.jobs:
             break

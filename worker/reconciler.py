@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -47,7 +48,8 @@ class Reconciler:
     ) -> None:
         self.store, self.name = store, name
         self._announce, self._missing = announce, missing
-        self._reachable_since: float | None = None
+        # None while the broker is away
+        self._outage_ended: float | None = -math.inf
         self._checked_ms = 0
 
     def step(self) -> None:
@@ -56,24 +58,26 @@ class Reconciler:
         Raises:
             ClusterError: the broker is away.
         """
+        before = time.monotonic()
         try:
             with broker_errors(self.store.url):
                 mine = self.store.redis.set(f"{self.store.prefix}reconciler", self.name, nx=True, px=900)
-                fresh = int(self.store.redis.info("server")["uptime_in_seconds"]) if mine else 0
+                uptime = int(self.store.redis.info("server")["uptime_in_seconds"]) if mine else 0
         except ClusterError:
-            self._reachable_since = None
+            self._outage_ended = None
             raise
         now = time.monotonic()
-        if self._reachable_since is None:
-            self._reachable_since = now
+        # After an outage every lease has run out although its holder may live: give it time to renew first. A server
+        # that stood still looks to us like one slow reply.
+        settle = self.store.settings.lease_s / 2
+        if self._outage_ended is None or now - before > settle / 2:
+            self._outage_ended = now
         if not mine:
             return
         _, lost, expired = self.store.sweep(known_queues(self.store), GRACE_S)
         if lost:
             log.warning("sent %d job(s) again whose message was lost", lost)
-        # After an outage every lease has run out although its holder may live: give it time to renew first.
-        lease = self.store.settings.lease_s
-        if now - self._reachable_since >= lease and fresh >= lease:
+        if now - self._outage_ended >= settle and uptime >= settle:
             for task_id in expired:
                 self._bury(task_id)
         self._repair_results()
