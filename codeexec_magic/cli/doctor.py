@@ -17,7 +17,7 @@ import click
 
 from codeexec_magic.cli.terminal import as_json, dim, seconds
 from codeexec_magic.errors import CodeExecError
-from codeexec_magic.settings import Settings, check_url, hide_password
+from codeexec_magic.settings import Settings, WorkerSettings, check_url, hide_password
 
 #: what each extra is needed for, and its packages
 EXTRAS: Final = {
@@ -177,31 +177,31 @@ def _isolation() -> Iterator[Finding]:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         yield Finding("isolation", "bad", f"the probe failed: {last}")
         return
-    meaning = ("limits only", "no user namespaces: system-call filter and limits", "namespaces, filters and limits")
-    yield Finding("isolation", ("bad", "note", "ok")[level], f"level {level} of 2: {meaning[level]}")
-    yield from _guards(report)
+    required = WorkerSettings.from_env().required_isolation
+    meaning = ("resource limits only", "limits and system-call filters", "namespaces, filters and limits")[level]
+    demanded = "" if level >= required else f"; workers here demand {required} and will not start"
+    rating = "bad" if demanded else "ok" if level == 2 else "note"
+    yield Finding("isolation", rating, f"level {level} of 2: {meaning}{demanded}")
+    for text in report.get("missing", ()):
+        fix = next((advice for sign, advice in ADVICE if text.lower().startswith(sign)), "")
+        first, *more = text.strip().splitlines() or [""]
+        yield Finding("isolation", "note", f"missing: {first}{f' ... {more[-1]}' if more else ''}", fix)
 
 
-def _guards(report: dict[str, Any]) -> Iterator[Finding]:
-    guards = report.get("guards")
-    if not isinstance(guards, dict):
-        return
-    for name, state in guards.items():
-        ok = state.get("ok", state.get("available")) if isinstance(state, dict) else state
-        if ok in (False, None, "", "none"):
-            why = state.get("reason") or state.get("why") or "not available" if isinstance(state, dict) else "off"
-            yield Finding("isolation", "note", f"{name}: {why}", ADVICE.get(name, ""))
-
-
-#: what to change on a host for a guard that is missing there
-ADVICE: Final = {
-    "user_namespace": "allow them: sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1; "
-    "in a container use a seccomp profile that lets unshare pass",
-    "namespaces": "allow user namespaces: sysctl -w user.max_user_namespaces=15000",
-    "seccomp": "use a kernel with CONFIG_SECCOMP_FILTER",
-    "landlock": "use Linux 5.13 or later with landlock among the security modules (lsm=landlock,...)",
-    "cgroup": "delegate a cgroup to the worker (systemd: Delegate=yes); until then memory is sampled",
-}
+_NAMESPACES: Final = (
+    "let processes make user namespaces: sysctl -w user.max_user_namespaces=15000, on Ubuntu also "
+    "kernel.apparmor_restrict_unprivileged_userns=0; in a container, a seccomp profile that allows unshare and mount"
+)
+#: what to change on a host, by how the probe begins to say what is missing there
+ADVICE: Final = (
+    ("namespaces", _NAMESPACES),
+    ("mounts", _NAMESPACES),
+    ("cgroup", "delegate a cgroup to the worker (systemd: Delegate=yes); until then memory is sampled"),
+    ("seccomp", "use a kernel with CONFIG_SECCOMP_FILTER"),
+    ("landlock", "use Linux 5.13 or later with landlock among the security modules (boot option lsm=landlock,...)"),
+    ("own uid", "install Python where every user may read it, outside of root's home folder"),
+    ("preload", "install the library beside the worker, or take it out of CODEEXEC_PRELOAD"),
+)
 
 
 def _version(name: str) -> str | None:

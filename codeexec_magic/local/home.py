@@ -120,7 +120,9 @@ class Home:
     def read(self) -> State | None:
         """The state file; None when there is none, or what is there makes no sense."""
         try:
-            return State(**json.loads((self.path / "state.json").read_bytes()))
+            found = json.loads((self.path / "state.json").read_bytes())
+            # a keeper of another version may say more
+            return State(**{name: found[name] for name in State.__dataclass_fields__ if name in found})
         except (OSError, ValueError, TypeError):
             return None
 

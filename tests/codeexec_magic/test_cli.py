@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import PrivateServer, processes_mentioning, wait_until
+from support import PrivateServer, missing, processes_mentioning, wait_until
 
 from codeexec_magic import Client, local
 from codeexec_magic.cli import terminal
@@ -318,6 +318,32 @@ def test_doctor_names_missing_packages(codeexec: Codeexec, monkeypatch: pytest.M
     known = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "nh3" else known(name))
     assert "pip install 'codeexec-magic[notebook]'" in codeexec("doctor")[1]
+
+
+@pytest.fixture
+def no_namespaces() -> Iterator[list[str]]:
+    """Command prefix for a host that forbids further user namespaces, while we may do all else there."""
+    if os.geteuid() != 0:
+        missing("root, who may make such a host")
+    with subprocess.Popen(["unshare", "--user", "sleep", "60"]) as inside:
+        wait_until(lambda: Path(f"/proc/{inside.pid}/cmdline").read_bytes().startswith(b"sleep"), 5, "the namespace")
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{inside.pid}/{name}").write_text("0 0 65536\n")
+        script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+        yield ["nsenter", f"--user=/proc/{inside.pid}/ns/user", "-S", "0", "-G", "0", "sh", "-c", script, "sh"]
+        inside.kill()
+
+
+def test_doctor_explains_a_weaker_host(no_namespaces: list[str]) -> None:
+    """Where user namespaces are forbidden it says so, what that costs and how to allow them."""
+    for level, verdict in (("1", ""), ("2", "; workers here demand 2 and will not start")):
+        env = {**os.environ, "CODEEXEC_REQUIRED_ISOLATION": level}
+        command_ = [*no_namespaces, *command("doctor")]
+        done = subprocess.run(command_, env=env, capture_output=True, text=True, timeout=100, check=False)
+        assert f"level 1 of 2: limits and system-call filters{verdict}\n" in done.stdout, done.stdout + done.stderr
+        assert "missing: namespaces: " in done.stdout
+        assert "user.max_user_namespaces" in done.stdout
+        assert done.returncode == (1 if verdict else 0)
 
 
 def test_lab_without_jupyterlab_names_the_extra(codeexec: Codeexec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -407,6 +407,9 @@ def test_state_tells_a_recycled_pid(home: Home) -> None:
     assert state is not None
     assert state.alive
     assert not replace(state, born=state.born + 1).alive
+    more = {**json.loads((home.path / "state.json").read_text()), "said_by_a_later_version": 1}
+    (home.path / "state.json").write_text(json.dumps(more))
+    assert home.read() == state
 
 
 def test_kernel_side_stays_light(home: Home) -> None:
