@@ -36,7 +36,7 @@ CSS: Final = (
 [data-jp-theme-light="false"] .cxm,.vscode-dark .cxm{--cx-dead:#b794f4}
 .cxm-card{border:1px solid var(--cx-line);border-radius:6px;padding:8px 12px;background:var(--cx-bg);margin:4px 0}
 .jp-RenderedHTMLCommon>.cxm-card{margin-right:-20px}
-.cxm-row{display:flex;align-items:center;gap:2px 10px;flex-wrap:wrap;min-height:22px}
+.cxm-row{display:flex;align-items:baseline;gap:2px 10px;flex-wrap:wrap;min-height:22px}
 .cxm-row>*{line-height:20px!important}
 .cxm .cxm-sep{width:0;overflow:hidden;margin-left:-10px;white-space:pre}
 .cxm-dim{color:var(--cx-dim)}.cxm-num{font-variant-numeric:tabular-nums;white-space:nowrap}

@@ -58,6 +58,16 @@ class Cluster:
             self._worker.wait(30)
             self._worker = None
 
+    def freeze(self) -> None:
+        """Let the worker stand still, as on a machine that swaps."""
+        assert self._worker is not None
+        os.killpg(self._worker.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._worker is not None
+        os.killpg(self._worker.pid, signal.SIGCONT)
+
     def _listens(self) -> bool:
         assert self._worker is not None
         assert self._worker.poll() is None, (self.directory / "worker.log").read_text()

@@ -131,6 +131,13 @@ class Notebook:
         area = self.output(index)
         return area.inner_text() if area.count() else ""
 
+    def write(self, index: int, source: str) -> None:
+        """Replace a cell's source."""
+        self.page.evaluate(
+            "([i, s]) => { window.jupyterapp.shell.currentWidget.content.widgets[i].model.sharedModel.setSource(s) }",
+            [index, source],
+        )
+
     def start(self, index: int) -> None:
         """Press Shift-Enter in a cell, and do not wait."""
         self.page.evaluate(
