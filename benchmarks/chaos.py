@@ -72,9 +72,8 @@ def storm(cluster: Cluster, options: argparse.Namespace) -> tuple[list[Job], lis
             time.sleep(rng.uniform(0.2, 2.0))
             cluster.server.start()
             restarts += 1
-        pids = cluster.worker_pids()
-        if pids:
-            pid = rng.choice(pids)
+        pid = victim(cluster, rng)
+        if pid is not None:
             kills.append((pid, time.monotonic()))
             os.kill(pid, signal.SIGKILL)
             print(
@@ -84,6 +83,14 @@ def storm(cluster: Cluster, options: argparse.Namespace) -> tuple[list[Job], lis
         job.result(900)
     print()
     return jobs, kills, time.monotonic() - began
+
+
+def victim(cluster: Cluster, rng: random.Random) -> int | None:
+    """The main process of a worker that runs a cell now, by the ledger and the process table."""
+    ended = {line[2] for line in cluster.lines() if line[0] == "end"}
+    busy = {int(line[3]) for line in cluster.lines() if line[0] == "start" and line[2] not in ended}
+    alive = sorted(busy & set(cluster.worker_pids()))
+    return rng.choice(alive) if alive else None
 
 
 def terminal(cluster: Cluster) -> int:
@@ -114,9 +121,8 @@ def judge(
     )
     if recoveries:
         middle = statistics.median(recoveries)
-        print(
-            f"a killed worker's cells ran again after: p50 {middle:.1f} s, max {recoveries[-1]:.1f} s ({len(recoveries)} cells)"
-        )
+        cells = f"p50 {middle:.1f} s, max {recoveries[-1]:.1f} s ({len(recoveries)} cells)"
+        print(f"a killed worker's cells ran again after: {cells}")
     good = lost == 0 and doubled == 0 and states[Status.SUCCEEDED] == len(jobs) and not orphans
     return 0 if good and extra <= len(kills) * options.slots else 1
 

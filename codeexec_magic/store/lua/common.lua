@@ -34,13 +34,21 @@ end
 
 -- Hand a job to Celery: mark it queued and push a protocol-2 message as kombu's Redis transport would. Record and
 -- message change in one script, so no crash can leave one without the other.
-local function publish(id, queue, label)
+--
+-- At the front go jobs whose worker died or shut down: they had been next already. The index keeps the order of the
+-- messages, so that the job next in line always has the lowest score.
+local function publish(id, queue, label, front)
   local generation = redis.call('HINCRBY', job_key(id), 'generation', 1)
   redis.call('HSET', job_key(id), 'status', 'queued', 'queued_at', now, 'attempt', '')
-  redis.call('ZADD', queued_key(queue), now, id)
+  local score = now
+  if front then
+    local first = redis.call('ZRANGE', queued_key(queue), 0, 0, 'WITHSCORES')
+    if first[2] then score = math.min(now, first[2] - 1) end
+  end
+  redis.call('ZADD', queued_key(queue), score, id)
   local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
   local shown = cjson.encode("('" .. id .. "', " .. generation .. ')')
-  redis.call('LPUSH', queue, '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
+  redis.call(front and 'RPUSH' or 'LPUSH', queue, '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
     .. '"headers":{"lang":"py","task":"codeexec.execute","id":"' .. id .. '","shadow":' .. cjson.encode(label)
     .. ',"eta":null,"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"' .. id
     .. '","parent_id":null,"argsrepr":' .. shown .. ',"kwargsrepr":"{}","origin":"codeexec","ignore_result":true,'

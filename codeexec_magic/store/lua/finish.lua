@@ -34,7 +34,7 @@ end
 
 if action == 'again' then
   if charge == 'none' then redis.call('HINCRBY', record, 'runs', -1) end
-  publish(id, h[2], h[3])
+  publish(id, h[2], h[3], true)
   emit(id, '{"type":"status","status":"queued","reason":"' .. reason .. '","attempt":' .. h[6] .. ',"at":' .. now .. '}')
   count('requeued:' .. reason)
   return {'queued'}

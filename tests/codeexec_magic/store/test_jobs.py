@@ -256,6 +256,19 @@ def test_cancel_in_every_state_has_one_outcome(store: JobStore) -> None:
         store.cancel(str(uuid.uuid4()))
 
 
+def test_a_job_whose_worker_died_is_next_in_line(store: JobStore) -> None:
+    """It had been next already; the ones behind it keep their order and are not taken for lost."""
+    first, second, third = request("1"), request("2"), request("3")
+    for one in (first, second, third):
+        store.submit(one)
+    store.redis.rpop(QUEUE)
+    begin(store, first.task_id)
+    store.finish(first.task_id, "a1", "again", Reason.WORKER_LOST, charge="crashes")
+    assert [task_id for task_id, _ in messages(store)] == [first.task_id, second.task_id, third.task_id]
+    assert store.snapshot(first.task_id).state().position == 1
+    assert store.sweep([QUEUE], 0)[1] == 0
+
+
 def test_a_job_cancelled_while_its_worker_died_does_not_run_again(store: JobStore) -> None:
     """Neither the reconciler nor a retry revives what the user has cancelled."""
     lost, retried = request("1"), request("2")
