@@ -17,6 +17,7 @@ from codeexec_magic.errors import BadSetting, DecodeError, IsolationUnavailable,
 from codeexec_magic.settings import WorkerSettings
 
 from .outcome import Outcome
+from .probe import explain
 from .sandbox import Cell, Sandbox
 
 _USAGE: Final = 2
@@ -109,7 +110,7 @@ def _probe(settings: WorkerSettings) -> int:
         print(json.dumps({"level": 0, "missing": [str(err)]}, indent=2))
         return _NO_ISOLATION
     with sandbox:
-        print(json.dumps(sandbox.report, indent=2))
+        print(json.dumps({**sandbox.report, "advice": explain(sandbox.report)}, indent=2))
     return 0 if sandbox.report["level"] >= settings.required_isolation else _NO_ISOLATION
 
 

@@ -43,6 +43,7 @@ class Box:
         self.status: int | None = None  #: wait status of the cell, from init
         self.group: Group | None = None
         self.scratch: list[int] = []
+        self.cpu_before = 0.0  #: spent on getting ready
         self.init_pid = self.pid_fd = self.cell_fd = -1
         self.home = tempfile.mkdtemp(prefix="codeexec-") if spec["level"] < 2 else ""
         self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -110,6 +111,13 @@ class Box:
         if children:
             with contextlib.suppress(OSError):
                 self.cell_fd = os.pidfd_open(children[0])
+
+    def ready(self, guards: dict[str, Any]) -> None:
+        """The cell has its guards on: what it uses from now on counts."""
+        self.guards, self.state = guards, "ready"
+        self.cpu_before = usage.cpu(self.init_pid, self.pids())
+        if self.group:
+            self.group.reset_peak()
 
     def hand_over(self, request: dict[str, Any]) -> None:
         """Give the standby its code."""

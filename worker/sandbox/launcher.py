@@ -51,6 +51,8 @@ class Launcher:
         self._cgroups, self._no_cgroup = (
             cgroup.find() if config["cgroup"] else (None, "control groups are switched off")
         )
+        if "memory" in config["guards_off"]:
+            self._cgroups = None
         self._root = os.getuid() == 0
         self._uids = list(range(1, config["slots"] * 2 + 4))
         self._zygote: socket.socket | None = None
@@ -82,12 +84,15 @@ class Launcher:
 
     def _start_zygote(self, level: int, missing: tuple[str, ...] = ()) -> dict[str, Any]:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        far.set_inheritable(True)
         config = {"level": level, "preload": self._config["preload"], "network": self._config["network"]}
         command = bootstrap.zygote_command(self._config["python"], far.fileno(), config)
+        off = self._config["guards_off"]
         process = subprocess.Popen(
             command,
-            env={},
-            pass_fds=(far.fileno(),),
+            env=None if "env" in off else {},
+            pass_fds=() if "fds" in off else (far.fileno(),),
+            close_fds="fds" not in off,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -194,7 +199,7 @@ class Launcher:
         if not data:
             self._quit()
         if json.loads(data)["op"] == "run":
-            run = Run(socket.socket(fileno=fds[0]))
+            run = Run(socket.socket(fileno=fds[0]), sample_memory="memory" not in self._config["guards_off"])
             self._runs.append(run)
             self._selector.register(run.sock, selectors.EVENT_READ, lambda: self._on_run(run))
 
@@ -275,7 +280,7 @@ class Launcher:
             "limits": limits,
             "network": network,
             "home": box.home,
-            "unseen_memory": self._cgroups is not None,
+            "unseen_memory": self._cgroups is not None or "memory" in self._config["guards_off"],
             "guards_off": self._config["guards_off"],
         }
         assert self._zygote is not None
@@ -314,10 +319,11 @@ class Launcher:
         elif box.status is not None:
             if box.state == "running":
                 run = self._run_of(box)
+                box.kill()
                 if run:
-                    run.kill()
-                else:
-                    box.kill()
+                    # the answer need not wait until the kernel has taken the namespaces apart
+                    run.finish(self._report)
+                    self._settle(run)
             elif box.state in ("spawning", "preparing", "ready"):
                 self._broken(box, f"the cell's process died before it was used (status {box.status})")
 
@@ -327,7 +333,7 @@ class Launcher:
         for chunk in chunks[:1]:
             message = json.loads(chunk[1:])
             if message["type"] == "ready":
-                box.guards, box.state = message["guards"], "ready"
+                box.ready(message["guards"])
                 self._failures = 0
                 self._selector.unregister(box.fds["events"])
                 self._announce(box)
@@ -339,6 +345,10 @@ class Launcher:
         """Tell the worker, once, with what the first standby found to be really on."""
         if self._ready:
             self._report |= box.guards
+            if not box.guards["landlock_abi"] and "landlock" not in self._config["guards_off"]:
+                # without it a level keeps only what the next lower one promises
+                self._report["level"] -= 1
+                self._report["missing"].append("landlock: the kernel has none")
             self._ready["report"] = self._report
             self._send(self._ready)
             self._ready = {}
@@ -407,7 +417,13 @@ class Launcher:
     # -- end of a box --------------------------------------------------------------------------------------------
 
     def _on_output(self, run: Run) -> None:
-        if run.box is None or run.done:
+        if run.box is None:
+            return
+        if run.done:
+            # what the cell left running may go on writing for the moment until it is dead
+            for fd in run.box.fds.values():
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(fd)
             return
         run.collect()
         for name in list(run.box.fds):

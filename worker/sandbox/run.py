@@ -19,13 +19,16 @@ EXIT_GRACE_S: Final = 1.0
 SAMPLE_S: Final = 0.04
 #: how long killing may take before it is done by force, then given up (seconds)
 _KILL_S: Final = 3.0
+#: reads at the end; what the cell left running could otherwise be read for ever
+_FINAL_ROUNDS: Final = 64
 
 
 class Run:
     """From the request to the evidence that is sent back."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, sample_memory: bool = True) -> None:
         self.sock = sock
+        self._sample_memory = sample_memory
         sock.setblocking(False)
         self._decoder = wire.Decoder()
         self._out = bytearray()
@@ -38,7 +41,7 @@ class Run:
         self._started = self._ended = 0.0
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._peak = 0
-        self._cpu_start = self._cpu = 0.0
+        self._cpu = 0.0
         self.token = secrets.token_hex(16)
 
     def read(self) -> bool:
@@ -61,10 +64,8 @@ class Run:
         assert self.request is not None
         self.box = box
         self.collector = Collector(int(limits["output_kb"]) << 10, self.token)
-        if box.group:
+        if box.group and any(limits[name] != box.spec["limits"][name] for name in ("memory_mb", "tasks")):
             box.group.limit(limits["memory_mb"], limits["tasks"])
-            box.group.reset_peak()
-        self._cpu_start = usage.cpu(box.init_pid, box.pids())
         box.hand_over(
             {
                 "code": self.request["code"],
@@ -95,7 +96,7 @@ class Run:
         """Read what lies in the pipes: the channel first, because the cell waits for the others to be empty."""
         assert self.box is not None
         assert self.collector is not None
-        while True:
+        for _ in range(_FINAL_ROUNDS if final else 1):
             chunks, _ = self.box.read("events")
             for chunk in chunks:
                 self.collector.packet(chunk)
@@ -105,7 +106,7 @@ class Run:
                 for chunk in chunks:
                     self.collector.raw(name, chunk)
                 seen = seen or bool(chunks)
-            if not final or not seen:
+            if not seen:
                 break
         if final:
             self.collector.finish()
@@ -155,10 +156,10 @@ class Run:
 
     def _sample(self, box: Box, limits: dict[str, Any]) -> None:
         pids = box.pids()
-        self._cpu = usage.cpu(box.init_pid, pids) - self._cpu_start
+        self._cpu = usage.cpu(box.init_pid, pids) - box.cpu_before
         if self._cpu > limits["cpu_s"]:
             self.stop("cpu", cpu_s=self._cpu)
-        if box.group is None:
+        if box.group is None and self._sample_memory:
             self._peak = max(self._peak, usage.memory(pids, box.scratch))
             if self._peak > limits["memory_mb"] << 20:
                 self.stop("memory")
@@ -168,7 +169,7 @@ class Run:
                 self.stop("disk", disk_mb=size >> 20, files=count)
 
     def finish(self, environment: dict[str, Any]) -> None:
-        """All processes are gone: read the rest and send the evidence."""
+        """The cell's process is dead: read the rest and send the evidence."""
         if self.done:
             return
         self.done = True

@@ -19,7 +19,7 @@ from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, Limits, Reaso
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
-from . import bootstrap, wire
+from . import bootstrap, probe, wire
 from .outcome import Outcome, broken, judge
 
 _PRELOAD: Final = ("numpy", "pandas", "matplotlib.pyplot")
@@ -116,7 +116,8 @@ class Sandbox:
             limits: what cells usually get; standbys are made for these.
             allow_network: whether a cell may ask for the host's network.
             free_disk_mb: free space below which :meth:`short_of` says so.
-            options: ``level`` (highest to try), ``cgroup``, ``guards_off``: for tests of weaker places.
+            options: ``level`` (highest to try), ``cgroup``, ``guards_off``: for tests of weaker places;
+                ``probe=False`` skips trying the guards at the start.
         """
         self._config: dict[str, Any] = {
             "python": python or sys.executable,
@@ -128,6 +129,7 @@ class Sandbox:
             "cgroup": options.pop("cgroup", True),
             "guards_off": list(options.pop("guards_off", ())),
         }
+        self._probe = options.pop("probe", True)
         if options:
             raise TypeError(f"unknown options: {', '.join(options)}")
         self._required, self._ceiling, self._free_disk_mb = required_isolation, ceiling, free_disk_mb
@@ -182,11 +184,14 @@ class Sandbox:
                 raise SandboxBroken(f"the interpreter {self._config['python']!r} does not exist or cannot be executed")
             self._config["python"] = python
             near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            off = self._config["guards_off"]
             with far:
+                far.set_inheritable(True)
                 self._process = subprocess.Popen(
                     bootstrap.launcher_command(sys.executable, far.fileno(), self._config),
-                    env={},
-                    pass_fds=(far.fileno(),),
+                    env=None if "env" in off else {},
+                    pass_fds=() if "fds" in off else (far.fileno(),),
+                    close_fds="fds" not in off,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -208,11 +213,30 @@ class Sandbox:
             raise SandboxBroken(f"the sandbox did not start: {message['text'].strip()}")
         control.settimeout(None)
         self.report, self.environment = message["report"], message["environment"]
+        if self._probe:
+            self._check()
         level = self.report["level"]
         if level < self._required:
             self.close()
             why = "; ".join(self.report["missing"])
             raise IsolationUnavailable(f"isolation level {self._required} is required, this host gives {level}: {why}")
+
+    def _check(self) -> None:
+        """Try the guards; one that does not hold leaves no level at all."""
+
+        def run(code: str, limits: Limits) -> tuple[list[dict[str, Any]], Outcome]:
+            events: list[dict[str, Any]] = []
+            connection = self._connect(self._request(Cell("probe", code, limits)))
+            return events, Run(Cell("probe", code, limits), connection, "", self.report).wait(events.append)
+
+        try:
+            checks = probe.check(run)
+        except OSError as err:
+            raise SandboxBroken(f"the guards could not be tried: {err}") from err
+        self.report["checks"] = checks
+        if holes := probe.failed(checks):
+            self.report["missing"] = [*self.report["missing"], *holes]
+            self.report["level"] = 0
 
     def run(self, cell: Cell) -> Run:
         """Hand a cell over; does not wait.
@@ -226,14 +250,7 @@ class Sandbox:
             raise LimitTooHigh(f"this worker grants {named}")
         if cell.network and not self._config["network"]:
             raise LimitTooHigh("this worker grants no network (CODEEXEC_ALLOW_NETWORK)")
-        request = {
-            "op": "run",
-            "code": cell.code,
-            "limits": cell.limits.as_dict(),
-            "network": cell.network,
-            "inputs": dict(cell.inputs),
-            "outputs": list(cell.outputs),
-        }
+        request = self._request(cell)
         failure = ""
         for _ in range(2):
             try:
@@ -244,6 +261,17 @@ class Sandbox:
                 if self._closed:
                     raise SandboxBroken("the sandbox is closed") from None
         return Run(cell, None, failure, self.report)
+
+    @staticmethod
+    def _request(cell: Cell) -> dict[str, Any]:
+        return {
+            "op": "run",
+            "code": cell.code,
+            "limits": cell.limits.as_dict(),
+            "network": cell.network,
+            "inputs": dict(cell.inputs),
+            "outputs": list(cell.outputs),
+        }
 
     def _connect(self, request: dict[str, Any]) -> socket.socket:
         with self._lock:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import select
 import signal
 import sys
 import traceback
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 EVENTS_FD: Final = 3
 _PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
 _ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
-#: touches the pages that a first cell would otherwise have to copy
-_WARM_UP: Final = "import sys\nprint(sys.version)\n{frame}1 + 1"
-_WARM_FRAME: Final = "import pandas\ndisplay(pandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']}))\n"
+#: each touches the pages that a first cell of its kind would otherwise have to copy
+_WARM_UP: Final = (
+    ("", "import sys\nprint(sys.version)\n1 + 1"),
+    ("pandas", "import pandas\npandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']})"),
+)
 
 
 def main(spawn: Spawn) -> NoReturn:
@@ -35,9 +38,8 @@ def main(spawn: Spawn) -> NoReturn:
     try:
         code_fd = _descriptors(spawn)
         _surroundings(spawn)
-        guards = _guard(spawn)
-        _warm(spawn.shell)
-        _tell({"type": "ready", "guards": guards})
+        _tell({"type": "ready", "guards": _guard(spawn)})
+        _warm(spawn.shell, code_fd)
     except BaseException:
         _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
         os._exit(70)
@@ -146,7 +148,10 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     if "seccomp" not in off:
         inet = spawn.level >= 2 or spawn.network
-        program = seccomp.build(linux.machine(), inet=inet, unix=spawn.level >= 2, unseen_memory=spawn.unseen_memory)
+        private = spawn.level >= 2
+        program = seccomp.build(
+            linux.machine(), inet=inet, unix=private, ipc=private, unseen_memory=spawn.unseen_memory
+        )
         linux.install_filter(program)
     return {"landlock_abi": rules.abi if rules else 0, "seccomp": "seccomp" not in off, "uid": os.getuid(), **_verify(off)}
 
@@ -209,11 +214,20 @@ def _verify(off: tuple[str, ...]) -> dict[str, Any]:
     return {"no_new_privs": True, "capabilities": 0}
 
 
-def _warm(shell: Any) -> None:
-    frame = _WARM_FRAME if "pandas" in sys.modules else ""
-    shell.run_cell(_WARM_UP.format(frame=frame), store_history=True)
-    shell.failure = None
-    shell.reset(new_session=True)
+def _warm(shell: Any, code_fd: int) -> None:
+    """Run throw-away cells, nobody listening, as long as no real one is waiting."""
+    waiting = select.poll()
+    waiting.register(code_fd, select.POLLIN)
+    used = False
+    for module, code in _WARM_UP:
+        if waiting.poll(0):
+            break
+        if not module or module in sys.modules:
+            shell.run_cell(code, store_history=True)
+            used = True
+    if used:
+        shell.failure = None
+        shell.reset(new_session=True)
     gc.freeze()
 
 
@@ -237,7 +251,7 @@ def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
     megabyte = 1 << 20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_DATA, room, room),
+        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
         (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
         (resource.RLIMIT_STACK, 8 * megabyte, 64 * megabyte),

@@ -97,6 +97,8 @@ DENIED: Final[tuple[tuple[str, int | None, int | None], ...]] = (
 )
 #: refused as if the kernel were too old, so that libraries take their other way
 ABSENT: Final = (("clone3", 435, 435), ("memfd_secret", 447, 447))
+#: objects that outlive the run; refused only where there is no ipc namespace
+SHARED_OBJECTS: Final = (("shmget", 29, 194), ("msgget", 68, 186), ("semget", 64, 190), ("mq_open", 240, 180))
 #: memory that sampling cannot see; refused only where there is no memory cgroup
 UNSEEN_MEMORY: Final = (("memfd_create", 319, 279), ("shmget", 29, 194))
 
@@ -166,13 +168,14 @@ class Assembler:
         return b"".join(struct.pack("HBBI", *instruction) for instruction in self._code)
 
 
-def build(machine: str, *, inet: bool, unix: bool, unseen_memory: bool) -> bytes:
+def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: bool) -> bytes:
     """Make the filter for one architecture.
 
     Args:
         machine: ``x86_64`` or ``aarch64``.
         inet: internet sockets may be made (a network namespace, or the operator, contains them).
         unix: unix sockets may be made; without a mount namespace they reach services of the host.
+        ipc: System V and POSIX queues may be made; without an ipc namespace they stay on the host.
         unseen_memory: memory that belongs to no process's address space may be made (a cgroup counts it).
     """
     column = ("x86_64", "aarch64").index(machine)
@@ -185,8 +188,8 @@ def build(machine: str, *, inet: bool, unix: bool, unseen_memory: bool) -> bytes
         out.if_at_least(0x40000000, 0, 1)  # the x32 numbers repeat the table
         out.refuse(errno.ENOSYS)
     out.refuse_calls(n for row in DENIED if (n := row[1 + column]) is not None)
-    absent = ABSENT if unseen_memory else (*ABSENT, *UNSEEN_MEMORY)
-    out.refuse_calls((row[1 + column] for row in absent), errno.ENOSYS)
+    absent = [*ABSENT, *(() if unseen_memory else UNSEEN_MEMORY), *(() if ipc else SHARED_OBJECTS)]
+    out.refuse_calls(sorted({row[1 + column] for row in absent}), errno.ENOSYS)
     families = [_AF_UNIX] * unix + [_AF_INET, _AF_INET6] * inet
     for name, body in {
         "clone": _masked(0, _NEW_NAMESPACES),

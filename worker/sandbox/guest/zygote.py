@@ -118,6 +118,7 @@ class Zygote:
                     self._missing.append(f"preload {name}: {err}")
         if "matplotlib.pyplot" in sys.modules:
             _figures(self._shell)
+        runner.rehearse(self._shell)
         tempfile.tempdir = None
         self._hidden = isolation.roots_below_tmp()
         self._readable = isolation.readable_roots()
