@@ -189,4 +189,10 @@ class Job:
             return f"<Job {self.id} expired>"
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(repr(self))}</code>"
+        from codeexec_magic.display.render import advice, card_html
+
+        try:
+            state = self.state()
+        except JobNotFound:
+            return f"<code>{html.escape(repr(self))}</code>"
+        return card_html(state, notes=advice(state))

@@ -47,7 +47,7 @@ class DeadLetterActions:
 
     def show(self) -> None:
         """Put the row on the page."""
-        self._say("What now?")
+        self._say("Run it again, edit it, or drop it")
         self._offer()
         self._card.show(update=False)
         _open.add(self)

@@ -49,7 +49,9 @@ class LiveCard:
         self._html = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0", margin="0"))
         style = widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))
         self._bar = widgets.HBox(layout=widgets.Layout(flex="0 0 auto", margin="0"))
-        row = widgets.HBox([style, self._html, self._bar], layout=widgets.Layout(align_items="flex-start"))
+        row = widgets.HBox(
+            [style, self._html, self._bar], layout=widgets.Layout(align_items="flex-start", grid_gap="10px")
+        )
         self._extra = widgets.VBox(layout=widgets.Layout(margin="0"))
         self._output = widgets.Output() if output else None
         children = [row, self._extra, *([self._output] if self._output else [])]

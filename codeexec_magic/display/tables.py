@@ -23,11 +23,12 @@ def jobs_html(states: Sequence[JobState]) -> str:
     head = "<tr><th>Task</th><th>Status</th><th>Cell</th><th>Queue · worker</th><th class=cxm-n>Time</th></tr>"
     rows = "".join(
         f"<tr><td>{theme.task_id(state.id)}</td><td>{_status(state)}</td>"
-        f"<td><code>{escaped(first_line(state), 60)}</code></td><td>{escaped(render.place(state), 90)}</td>"
-        f'<td class="cxm-n">{escaped(render.times(state) or render.cached_words(state))}</td></tr>'
+        f'<td class="cxm-cell"><code>{escaped(first_line(state), 60)}</code></td>'
+        f"<td>{escaped(render.place(state), 90)}</td>"
+        f'<td class="cxm-n">{escaped(render.times(state))}</td></tr>'
         for state in states
     )
-    return theme.frame(f"<table>{head}{rows}</table>")
+    return theme.frame(f'<div class="cxm-wide"><table>{head}{rows}</table></div>')
 
 
 def jobs_text(states: Sequence[JobState]) -> str:
@@ -56,13 +57,15 @@ def dead_letters_html(letters: Sequence[DeadLetter]) -> str:
     head = "<tr><th>Task</th><th>Reason</th><th>Cell</th><th>Queue</th><th class=cxm-n>Runs</th><th>When</th></tr>"
     rows = "".join(
         f"<tr><td>{theme.task_id(letter.task_id)}</td><td>{pill('dead_lettered', '☠', why(letter))}</td>"
-        f"<td><code>{escaped(letter.label or _first_line(letter.code), 60)}</code></td>"
+        f'<td class="cxm-cell"><code>{escaped(letter.label or _first_line(letter.code), 60)}</code></td>'
         f"<td>{escaped(letter.queue, 40)}</td>"
         f'<td class="cxm-n">{len(letter.attempts)}</td><td>{escaped(when(letter.last_at))}</td></tr>'
         for letter in letters
     )
     hint = '<div class="cxm-note">%remote_dlq show|requeue|edit|drop ID · %remote_dlq purge</div>'
-    return theme.frame(f"<h4>{plural(len(letters), 'dead letter')}</h4><table>{head}{rows}</table>{hint}")
+    return theme.frame(
+        f"<h4>{plural(len(letters), 'dead letter')}</h4><div class='cxm-wide'><table>{head}{rows}</table></div>{hint}"
+    )
 
 
 def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
@@ -130,8 +133,11 @@ def _status(state: JobState) -> str:
 
 
 def _first_line(code: str) -> str:
-    lines = (line.strip() for line in code.splitlines())
-    return next((line for line in lines if line and not line.startswith("#")), "")
+    """The line that tells cells apart: most begin with the same imports."""
+    lines = [line.strip() for line in code.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    telling = (line for line in lines if not line.startswith(("import ", "from ", "%")))
+    return next(telling, lines[0] if lines else "")
 
 
 def _attempts(letter: DeadLetter) -> list[tuple[int, str, str, str]]:

@@ -53,13 +53,15 @@ background:color-mix(in srgb,var(--c) 14%,transparent)}
 .cxm-bar i{display:block;background:var(--c)}
 .cxm-bar i.cxm-wait{background:color-mix(in srgb,var(--cx-dim) 45%,transparent)}
 .cxm-note{margin-top:5px;color:var(--cx-dim);overflow-wrap:anywhere}.cxm-note b{color:var(--c);font-weight:600}
-.cxm pre{margin:6px 0 0;padding:6px 9px;border-radius:4px;background:var(--cx-bg2);color:var(--cx-fg);overflow:auto;
+.cxm pre{margin:6px 0 0!important;padding:6px 9px!important;border-radius:4px;overflow:auto;
+background:var(--cx-bg2)!important;color:var(--cx-fg);
 font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace);max-height:220px;white-space:pre-wrap}
 .cxm table{border-collapse:collapse;width:100%;font-size:12.5px;margin:0;border:0;table-layout:auto}
 .cxm th{font-weight:500;color:var(--cx-dim);font-size:11.5px}
 .cxm td,.cxm th{padding:4px 8px!important;border:0;border-bottom:1px solid var(--cx-line);text-align:left!important;
 white-space:nowrap;background:none!important;vertical-align:middle;max-width:360px;overflow:hidden;text-overflow:ellipsis}
-.cxm tr:last-child td{border-bottom:0}
+.cxm tr{background:none!important}.cxm tr:last-child td{border-bottom:0}.cxm-wide{overflow-x:auto}
+.cxm td code{white-space:nowrap!important}.cxm td.cxm-cell{max-width:220px}
 .cxm td.cxm-n,.cxm th.cxm-n{text-align:right!important;font-variant-numeric:tabular-nums}
 .cxm h4{margin:0 0 4px;font-size:11.5px;font-weight:600;color:var(--cx-dim)}</style>"""
 )

@@ -132,5 +132,5 @@ def _limit_line(result: ExecutionResult | None) -> str:
     line = shown(result.verdict or render.REASONS.get(result.reason, ""), 400)
     if result.status is Status.DEAD_LETTERED:
         runs = plural(max(1, len(result.attempts)), "run")
-        line = f"dead-lettered after {runs}: {line} (%remote_dlq show {render.short(result.task_id)})"
+        line = f"dead-lettered after {runs}: {line}"
     return line

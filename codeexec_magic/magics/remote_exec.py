@@ -66,7 +66,7 @@ class RemoteExecMagics(Magics):
                 self.session.shell.user_ns[args.bind] = job
             if args.no_wait or not self.wait:
                 name = render.short(job.id)
-                print(f"submitted task {name} to {job.queue}: %remote_attach {name} shows it, %remote_wait waits")
+                print(f"submitted task {name} to {job.queue} (%remote_attach {name}, %remote_wait)")
                 self.session.follow_behind(job, policy, origin, lambda result: self._bind(args, result))
                 return
             interrupt = args.on_interrupt or self.on_interrupt
