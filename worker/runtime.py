@@ -31,6 +31,10 @@ HEARTBEAT_S = 1.5
 RECONCILE_S = 1.0
 
 
+#: started by ``python -m worker`` while Celery was imported, for the same settings
+early_sandbox: Sandbox | None = None
+
+
 class Runtime:
     """Opened in the main process of a worker, before it consumes.
 
@@ -65,7 +69,7 @@ class Runtime:
             SandboxBroken: it does not start.
         """
         self.name, self.slots = name, slots
-        self.sandbox = Sandbox.from_settings(replace(self.settings, slots=slots))
+        self.sandbox = early_sandbox or Sandbox.from_settings(replace(self.settings, slots=slots))
         self.sandbox.start()
 
     def serve(self, queues: tuple[str, ...]) -> None:

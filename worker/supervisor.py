@@ -169,7 +169,8 @@ def worker_command(
     """
     return [
         sys.executable,
-        *("-P", "-m", "celery", "-A", app, "worker"),
+        # ours starts the sandbox at once and is Celery from then on
+        *("-P", "-m", "worker" if app == "worker.app" else "celery", "-A", app, "worker"),
         *("-P", "threads", "-c", str(slots), "-Q", ",".join(queues), "-n", f"{name or f'codeexec-{os.getpid()}'}@%h"),
         *("--without-mingle", "--without-gossip", f"--loglevel={loglevel}"),
     ]

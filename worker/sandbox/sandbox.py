@@ -137,6 +137,7 @@ class Sandbox:
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._greeted = False
         self._last_words = ""
         self.report: dict[str, Any] = {}  #: what isolation is really there, and what is missing
         self.environment = ""  #: fingerprint of interpreter and libraries of the cells
@@ -167,12 +168,11 @@ class Sandbox:
         """Whether the launcher runs."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> None:
-        """Start launcher and zygote, and wait until they are ready.
+    def spawn(self) -> None:
+        """Start launcher and zygote without waiting for them: their imports go on while the caller does its own.
 
         Raises:
-            IsolationUnavailable: the host cannot give the required level.
-            SandboxBroken: launcher or zygote did not start.
+            SandboxBroken: there is no such interpreter.
         """
         with self._lock:
             if self.alive:
@@ -198,8 +198,21 @@ class Sandbox:
                     start_new_session=True,
                     cwd="/",
                 )
-            self._control = near
-            self._greet(near)
+            self._control, self._greeted = near, False
+
+    def start(self) -> None:
+        """Start launcher and zygote if they do not run, and wait until they are ready.
+
+        Raises:
+            IsolationUnavailable: the host cannot give the required level.
+            SandboxBroken: launcher or zygote did not start.
+        """
+        with self._lock:
+            self.spawn()
+            if not self._greeted:
+                assert self._control is not None
+                self._greet(self._control)
+                self._greeted = True
 
     def _greet(self, control: socket.socket) -> None:
         control.settimeout(_START_S)
