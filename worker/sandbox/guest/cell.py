@@ -55,7 +55,8 @@ def main(spawn: Spawn) -> NoReturn:
 
 
 def _finish(report: dict[str, Any], token: str) -> None:
-    for packet in packets.message(json.dumps({"type": "end", "token": token, **report}).encode()):
+    text = json.dumps({"type": "end", "token": token, **report}, ensure_ascii=False)
+    for packet in packets.message(text.encode("utf-8", "surrogatepass")):
         os.write(EVENTS_FD, packet)
 
 
@@ -67,7 +68,8 @@ def _tell(event: dict[str, Any]) -> None:
 
 def _descriptors(spawn: Spawn) -> int:
     os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # what our own processes set for themselves is not the cell's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     fds = spawn.fds
     # move ours out of the way of the numbers they must end at

@@ -126,7 +126,7 @@ def make_shell(home: str) -> Shell:
 _REHEARSAL: Final = (
     ("", "import sys\nprint(sys.version, file=sys.stderr)\n1 + 1"),
     ("", "1 / 0"),
-    ("", "await __import__('asyncio').sleep(0)"),
+    ("", "import asyncio, subprocess, tempfile"),  # no event loop: its descriptors would not live on in a cell
     ("numpy", "import numpy\nnumpy.arange(3.0)"),
     ("pandas", "import pandas\npandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']})"),
     ("matplotlib.pyplot", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('t')"),

@@ -44,7 +44,8 @@ class Channel:
         if self.fd < 0:
             return
         self._wait_for_raw()
-        for packet in packets.message(json.dumps(event, separators=(",", ":"), default=str).encode()):
+        text = json.dumps(event, separators=(",", ":"), default=str, ensure_ascii=False)
+        for packet in packets.message(text.encode("utf-8", "surrogatepass")):
             os.write(self.fd, packet)
 
     def _wait_for_raw(self) -> None:

@@ -1,0 +1,549 @@
+"""The sandbox as its callers use it: outcomes, order of output, limits, cancelling, deaths of its parts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeexec_magic.contract import Limits, Reason, stream_text
+from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
+from worker.sandbox import Cell, Outcome, Run, Sandbox, usage
+
+LIMITS = Limits(soft_s=25.0, hard_s=30.0)
+Events = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """One sandbox for the tests that do not break it."""
+    with Sandbox(slots=2, preload=("numpy", "pandas", "matplotlib.pyplot"), allow_network=True) as sandbox:
+        yield sandbox
+
+
+def execute(sandbox: Sandbox, code: str, limits: Limits = LIMITS, **cell: Any) -> tuple[Outcome, Events]:
+    """Run a cell to its end."""
+    events: Events = []
+    outcome = sandbox.run(Cell("test", textwrap.dedent(code), limits, **cell)).wait(events.append)
+    return outcome, events
+
+
+def until(predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
+    """Poll until it holds."""
+    end = time.monotonic() + timeout
+    while not predicate():
+        if time.monotonic() > end:
+            return False
+        threading.Event().wait(0.01)
+    return True
+
+
+def launcher(sandbox: Sandbox) -> int:
+    """The launcher's process id."""
+    assert sandbox._process is not None
+    return sandbox._process.pid
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_last_expression_and_streams(sandbox: Sandbox) -> None:
+    """Output and the last expression's value arrive as events of the Jupyter protocol."""
+    outcome, events = execute(sandbox, "import sys\nprint('out')\nprint('err', file=sys.stderr)\n6 * 7")
+    assert outcome.success
+    assert outcome.reason is Reason.OK
+    assert outcome.returncode == 0
+    assert stream_text(events, "stdout") == "out\n"
+    assert stream_text(events, "stderr") == "err\n"
+    assert events[-1] == {"type": "execute_result", "data": {"text/plain": "42"}, "metadata": {}, "execution_count": 1}
+
+
+def test_order_between_streams_displays_and_subprocesses(sandbox: Sandbox) -> None:
+    """What a subprocess, a print and a display write comes in the order in which it was written."""
+    code = """
+    import sys, subprocess
+    for i in range(20):
+        print(i, "print")
+        subprocess.run(["/bin/sh", "-c", f"echo {i} raw"])
+        print(i, "err", file=sys.stderr)
+        display(i)
+    """
+    _, events = execute(sandbox, code)
+    text = "".join(e["text"] if e["type"] == "stream" else e["data"]["text/plain"] + "\n" for e in events)
+    assert text.splitlines() == [line for i in range(20) for line in (f"{i} print", f"{i} raw", f"{i} err", f"{i}")]
+
+
+def test_output_arrives_while_the_cell_runs(sandbox: Sandbox) -> None:
+    """A print is seen before the cell has ended."""
+    first = threading.Event()
+    run = sandbox.run(Cell("live", "import time\nprint('now')\ntime.sleep(60)", LIMITS))
+
+    def on_event(event: dict[str, Any]) -> None:
+        if "now" in event.get("text", ""):
+            first.set()
+            run.cancel()
+
+    outcome = run.wait(on_event)
+    assert first.is_set()
+    assert outcome.reason is Reason.CANCELLED
+
+
+def test_error_shows_the_users_lines_and_none_of_ours(sandbox: Sandbox) -> None:
+    """A traceback names the cell's lines, and no frame of the runner."""
+    outcome, _ = execute(sandbox, "def f():\n    return 1 / 0\n\nf()")
+    assert outcome.reason is Reason.ERROR
+    assert outcome.error is not None
+    assert outcome.error.ename == "ZeroDivisionError"
+    text = "\n".join(outcome.error.traceback)
+    assert "line 4" in text.replace("\x1b[39m\x1b[32m", "")
+    assert "runner.py" not in text
+    assert "_codeexec" not in text
+
+
+def test_syntax_error(sandbox: Sandbox) -> None:
+    """Code that does not parse is an error of the cell."""
+    outcome, _ = execute(sandbox, "1 +")
+    assert outcome.reason is Reason.ERROR
+    assert outcome.error is not None
+    assert outcome.error.ename == "SyntaxError"
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout"),
+    [
+        ("!echo from-shell", "from-shell\n"),
+        ("x = !echo captured\nprint(x[0])", "captured\n"),
+        ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
+        ("%%bash\necho bashed", "bashed\n"),
+        ("%env HOME", ""),
+        ("print(__name__)", "__main__\n"),
+        ("import os\nprint(os.getcwd() == os.path.expanduser('~'))", "True\n"),
+        ("open('m.py', 'w').write('x = 5')\nimport m\nprint(m.x)", "5\n"),
+    ],
+)
+def test_ipython_habits(sandbox: Sandbox, code: str, stdout: str) -> None:
+    """Magics, shell commands and top-level await work as in a notebook."""
+    outcome, events = execute(sandbox, code)
+    assert outcome.success, outcome
+    assert stream_text(events, "stdout") == stdout
+
+
+def test_rich_displays(sandbox: Sandbox) -> None:
+    """A DataFrame comes as HTML, a figure as PNG, without asking for either."""
+    code = "import pandas as pd, matplotlib.pyplot as plt\nplt.plot([1, 2])\npd.DataFrame({'a': [1]})"
+    _, events = execute(sandbox, code)
+    mimes = [mime for event in events for mime in event.get("data", {})]
+    assert "text/html" in mimes
+    assert "image/png" in mimes
+
+
+def test_displays_can_be_updated_and_cleared(sandbox: Sandbox) -> None:
+    """A display handle updates what it showed, by its id."""
+    code = "from IPython.display import clear_output\nh = display('a', display_id='x')\nh.update('b')\nclear_output(True)"
+    _, events = execute(sandbox, code)
+    assert [event["type"] for event in events] == ["display_data", "update_display_data", "clear_output"]
+    assert events[0]["transient"] == events[1]["transient"] == {"display_id": "x"}
+
+
+def test_large_display_is_put_together(sandbox: Sandbox) -> None:
+    """A bundle far longer than a packet arrives whole."""
+    _, events = execute(sandbox, "from IPython.display import HTML\nHTML('é' * 200_000)")
+    assert events[0]["data"]["text/html"] == "é" * 200_000
+
+
+def test_input_says_that_nobody_can_answer(sandbox: Sandbox) -> None:
+    """input() fails with a clear error instead of waiting."""
+    outcome, _ = execute(sandbox, "input('name? ')")
+    assert outcome.error is not None
+    assert "nobody can answer" in outcome.error.evalue
+
+
+def test_inputs_and_outputs(sandbox: Sandbox) -> None:
+    """JSON values go in by name and come back by name."""
+    code = "import numpy\nb = [x * 2 for x in a]\nc = numpy.arange(3)"
+    outcome, _ = execute(sandbox, code, inputs={"a": [1, 2]}, outputs=("b", "c"))
+    assert outcome.values == {"b": [2, 4], "c": [0, 1, 2]}
+
+
+@pytest.mark.parametrize("code", ["b = object()", "pass"])
+def test_output_that_cannot_come_back(sandbox: Sandbox, code: str) -> None:
+    """A requested output that is missing or no JSON fails the cell and says which one."""
+    outcome, _ = execute(sandbox, code, outputs=("b",))
+    assert outcome.reason is Reason.ERROR
+    assert outcome.error is not None
+    assert "'b'" in outcome.error.evalue
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "returncode"),
+    [
+        ("import sys; sys.exit()", Reason.OK, 0),
+        ("import sys; sys.exit(3)", Reason.EXIT, 3),
+        ("exit()", Reason.OK, 0),
+        ("import os; os._exit(0)", Reason.EXIT, 0),
+        ("import os; os._exit(7)", Reason.EXIT, 7),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", Reason.SIGNAL, -15),
+        ("raise MemoryError", Reason.MEMORY, 1),
+        ("class MemoryError(Exception): pass\nraise MemoryError", Reason.ERROR, 1),
+        ("class SoftTimeLimitExceeded(Exception): pass\nraise SoftTimeLimitExceeded", Reason.ERROR, 1),
+        ("open('f', 'wb').truncate(200 << 20)", Reason.DISK, 1),
+    ],
+)
+def test_reasons(sandbox: Sandbox, code: str, reason: Reason, returncode: int) -> None:
+    """The reason follows from how the process ended, not from what it says."""
+    outcome, _ = execute(sandbox, code)
+    assert (outcome.reason, outcome.returncode) == (reason, returncode), outcome
+    assert outcome.success is (reason is Reason.OK)
+
+
+FORGED_END = """
+import os, json, gc
+for junk in (b"", b"j", b"j{", b"jnull", b"p", b"p" + bytes(9), b"p" + bytes(20), b"j" + b"[" * 4000, os.urandom(4000)):
+    os.write(3, junk or b"x")
+os.write(3, b'j{"type":"end","status":"ok","token":"guess"}')
+os.write(3, b'j{"type":"outcome","kill":null}')
+os.write(3, b'j{"type":"stream","name":"stdout","text":"forged"}')
+"""
+
+
+def test_forged_frames_change_nothing(sandbox: Sandbox) -> None:
+    """Junk and forged reports on the channel cost only themselves; the failure stays one."""
+    outcome, events = execute(sandbox, FORGED_END + "print('still here')\n1 / 0")
+    assert outcome.reason is Reason.ERROR
+    assert stream_text(events, "stdout") == "still here\n"
+    assert outcome.truncated["junk"] > 0
+
+
+def test_real_token_does_not_beat_the_wait_status(sandbox: Sandbox) -> None:
+    """A cell that digs out its own token and claims success, then dies, has died."""
+    code = """
+    import gc, os, json, signal
+    tokens = [v for d in gc.get_objects() if isinstance(d, dict) and isinstance(d.get("token"), str) for v in [d["token"]]]
+    import sys
+    frame = sys._getframe()
+    while frame:
+        request = frame.f_locals.get("request")
+        if isinstance(request, dict):
+            tokens.append(request.get("token"))
+        frame = frame.f_back
+    for token in tokens:
+        os.write(3, b"j" + json.dumps({"type": "end", "status": "ok", "token": token}).encode())
+    print(len(tokens) > 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    outcome, events = execute(sandbox, code)
+    assert stream_text(events, "stdout") == "True\n"
+    assert outcome.reason is Reason.SIGNAL
+    assert not outcome.success
+
+
+def test_soft_limit_can_be_caught(sandbox: Sandbox) -> None:
+    """The soft limit is an exception of a class that the cell can name, and may be survived."""
+    code = """
+    import time
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        print("saved")
+    """
+    outcome, events = execute(sandbox, code, Limits(soft_s=0.5, hard_s=20.0))
+    assert outcome.success, outcome
+    assert stream_text(events, "stdout") == "saved\n"
+
+
+def test_soft_limit_not_caught_is_a_timeout(sandbox: Sandbox) -> None:
+    """The verdict names the limit and the option that raises it."""
+    outcome, _ = execute(sandbox, "import time\ntime.sleep(60)", Limits(soft_s=0.5, hard_s=20.0))
+    assert outcome.reason is Reason.TIMEOUT
+    assert "soft limit of 0.5 s" in outcome.verdict
+    assert "--timeout 1" in outcome.verdict
+
+
+def test_hard_limit_ends_what_ignores_everything(sandbox: Sandbox) -> None:
+    """A cell that swallows every exception ends at the hard limit, and its output is kept."""
+    code = "print('kept')\nwhile True:\n    try:\n        while True: sum(range(99))\n    except BaseException: pass"
+    outcome, events = execute(sandbox, code, Limits(soft_s=0.4, hard_s=1.0))
+    assert outcome.reason is Reason.TIMEOUT
+    assert "hard limit" in outcome.verdict
+    assert stream_text(events, "stdout") == "kept\n"
+
+
+def test_cpu_limit_counts_the_tree(sandbox: Sandbox) -> None:
+    """Processor time of children counts."""
+    code = "import os\nfor _ in range(3):\n    if os.fork() == 0:\n        while True: pass\nos.wait()"
+    outcome, _ = execute(sandbox, code, Limits(soft_s=25, hard_s=30, cpu_s=1))
+    assert outcome.reason is Reason.CPU
+    assert "processor seconds" in outcome.verdict
+
+
+def test_memory_verdict_names_limit_peak_and_option(sandbox: Sandbox) -> None:
+    """Shared memory that no single process's limit sees counts against the tree."""
+    code = "import mmap\nm = mmap.mmap(-1, 400 << 20)\nfor i in range(0, len(m), 4096): m[i] = 1"
+    outcome, _ = execute(sandbox, code, Limits(soft_s=25, hard_s=30, memory_mb=200))
+    assert outcome.reason is Reason.MEMORY
+    assert "memory: 200 MB limit reached, peak " in outcome.verdict
+    assert "--memory 400MB raises it" in outcome.verdict
+
+
+def test_process_limit_counts_the_tree(sandbox: Sandbox) -> None:
+    """A cell gets ten processes, itself included, and then a plain error."""
+    code = """
+    import os, time
+    n = 1
+    try:
+        while n < 64:
+            if os.fork() == 0:
+                time.sleep(20)
+                os._exit(0)
+            n += 1
+    except BlockingIOError:
+        print(n)
+    """
+    outcome, events = execute(sandbox, code)
+    assert outcome.success
+    assert stream_text(events, "stdout") == "10\n"
+
+
+def test_output_keeps_head_and_tail(sandbox: Sandbox) -> None:
+    """Of too much output head and tail are kept, with a marker between that counts what is missing."""
+    code = "for i in range(100_000): print(i)"
+    outcome, events = execute(sandbox, code, Limits(soft_s=25, hard_s=30, output_kb=64))
+    text = stream_text(events, "stdout")
+    (marker,) = [event for event in events if event["type"] == "truncated"]
+    assert text.startswith("0\n1\n")
+    assert text.endswith("99998\n99999\n")
+    total = sum(len(str(i)) + 1 for i in range(100_000))
+    assert len(text) + marker["bytes"] == total
+    assert outcome.truncated == {"stdout": marker["bytes"]}
+
+
+def test_unusual_limits_get_a_box_of_their_own(sandbox: Sandbox) -> None:
+    """A smaller disk than the standby's is in force."""
+    code = "import os\nprint(os.statvfs('.').f_blocks * os.statvfs('.').f_frsize >> 20)"
+    _, events = execute(sandbox, code, Limits(soft_s=25, hard_s=30, disk_mb=33))
+    assert stream_text(events, "stdout") == "33\n"
+
+
+def test_network_only_when_asked_for(sandbox: Sandbox) -> None:
+    """With the network granted a cell reaches what the worker reaches; without, it does not."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 5)"
+        assert execute(sandbox, code, network=True)[0].success
+        assert not execute(sandbox, code)[0].success
+
+
+def test_more_than_the_ceiling_is_refused() -> None:
+    """A request may ask for less than the worker's maximum, never for more."""
+    sandbox = Sandbox(ceiling=Limits())
+    with pytest.raises(LimitTooHigh, match="memory_mb at most 1024"):
+        sandbox.run(Cell("x", "1", Limits(memory_mb=2048)))
+    with pytest.raises(LimitTooHigh, match="network"):
+        sandbox.run(Cell("x", "1", network=True))
+
+
+def test_required_isolation_refuses_to_start() -> None:
+    """Below the required level nothing runs, and the error says what is missing."""
+    with pytest.raises(IsolationUnavailable, match="isolation level 2 is required, this host gives 1"):
+        Sandbox(required_isolation=2, level=1, preload=()).start()
+
+
+def test_interpreter_that_does_not_exist() -> None:
+    """A wrong interpreter is named."""
+    with pytest.raises(SandboxBroken, match="/nowhere/python"):
+        Sandbox(python="/nowhere/python").start()
+
+
+def test_interpreter_without_ipython() -> None:
+    """An interpreter without IPython says what it lacks."""
+    if not Path("/usr/bin/python3").exists() or _imports("/usr/bin/python3", "IPython"):
+        pytest.skip("no interpreter without IPython here")
+    with pytest.raises(SandboxBroken, match="No module named 'IPython'"):
+        Sandbox(python="/usr/bin/python3").start()
+
+
+def _imports(python: str, module: str) -> bool:
+    return subprocess.run([python, "-I", "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+
+
+def test_cancel_keeps_partial_output(sandbox: Sandbox) -> None:
+    """A cancelled run keeps what it printed, and cancelling twice changes nothing."""
+    run = sandbox.run(Cell("c", "import time\nprint('part')\ntime.sleep(60)", LIMITS))
+    events: Events = []
+
+    def on_event(event: dict[str, Any]) -> None:
+        events.append(event)
+        run.cancel()
+        run.cancel()
+
+    outcome = run.wait(on_event)
+    assert outcome.reason is Reason.CANCELLED
+    assert stream_text(events, "stdout") == "part\n"
+
+
+def test_cancel_before_a_slot_is_free(sandbox: Sandbox) -> None:
+    """A run that still waits for a standby can be cancelled, too."""
+    runs = [sandbox.run(Cell("w", "import time\ntime.sleep(30)", LIMITS)) for _ in range(8)]
+    for run in reversed(runs):
+        run.cancel()
+    assert {run.wait().reason for run in runs} == {Reason.CANCELLED}
+
+
+def test_many_threads(sandbox: Sandbox) -> None:
+    """Runs from many threads at once do not mix."""
+    outcomes: dict[int, str] = {}
+
+    def work(i: int) -> None:
+        outcomes[i] = stream_text(execute(sandbox, f"print({i})")[1], "stdout")
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {i: f"{i}\n" for i in range(12)}
+
+
+def test_a_caller_that_goes_away_ends_its_run(sandbox: Sandbox) -> None:
+    """When the consumer fails, the processes of its run go, too."""
+    run = sandbox.run(Cell("gone", "import time\nprint(1)\ntime.sleep(60)", LIMITS))
+
+    def fail(_event: dict[str, Any]) -> None:
+        raise RuntimeError("consumer")
+
+    with pytest.raises(RuntimeError, match="consumer"):
+        run.wait(fail)
+    assert until(lambda: len(usage.processes(launcher(sandbox))) == 5)
+
+
+def test_descriptors_of_the_launcher_do_not_grow(sandbox: Sandbox) -> None:
+    """Runs leave no descriptor in the launcher."""
+
+    def count() -> int:
+        return len(os.listdir(f"/proc/{launcher(sandbox)}/fd"))
+
+    def settled() -> bool:
+        return len(usage.processes(launcher(sandbox))) == 5
+
+    execute(sandbox, "1")
+    assert until(settled)
+    before = count()
+    for _ in range(10):
+        execute(sandbox, "print(1)")
+    assert until(lambda: settled() and count() <= before)
+
+
+def _tree(sandbox: Sandbox) -> list[int]:
+    pid = launcher(sandbox)
+    return [pid, *usage.processes(pid)]
+
+
+def _busy(sandbox: Sandbox) -> Run:
+    started = threading.Event()
+    run = sandbox.run(Cell("busy", "import os, time\nprint(1)\nos.fork() or os.setsid()\ntime.sleep(60)", LIMITS))
+    result: list[Outcome] = []
+    run.thread = threading.Thread(  # type: ignore[attr-defined]
+        target=lambda: result.append(run.wait(lambda _e: started.set()))
+    )
+    run.thread.start()  # type: ignore[attr-defined]
+    run.result = result  # type: ignore[attr-defined]
+    assert started.wait(30)
+    return run
+
+
+@pytest.mark.parametrize("level", [2, 1])
+@pytest.mark.parametrize("victim", ["launcher", "zygote"])
+def test_death_of_a_part(victim: str, level: int) -> None:
+    """Launcher or zygote killed: the run is internal, nothing is left, the next run works."""
+    with Sandbox(slots=1, preload=(), level=level, probe=False) as sandbox:
+        run = _busy(sandbox)
+        tree = _tree(sandbox)
+        os.kill(tree[0] if victim == "launcher" else tree[1], signal.SIGKILL)
+        run.thread.join(20)  # type: ignore[attr-defined]
+        (outcome,) = run.result  # type: ignore[attr-defined]
+        assert outcome.reason is Reason.INTERNAL, outcome
+        assert until(lambda: not any(alive(pid) for pid in tree)), [pid for pid in tree if alive(pid)]
+        assert execute(sandbox, "1 + 1")[0].success
+        tree = _tree(sandbox)
+    assert until(lambda: not any(alive(pid) for pid in tree))
+
+
+WORKER = """
+import os, sys
+from worker.sandbox import Cell, Sandbox, usage
+sandbox = Sandbox(slots=1, preload=(), level=int(sys.argv[1]), probe=False)
+sandbox.start()
+pid = sandbox._process.pid
+code = "import os, time, ctypes\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\nos.fork() or os.setsid()\\nprint(1)\\ntime.sleep(60)"
+sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *usage.processes(pid), flush=True))
+"""
+
+
+@pytest.mark.parametrize("level", [2, 1])
+def test_death_of_the_worker(level: int) -> None:
+    """kill -9 of the worker leaves no process of its sandbox, whatever the cell did to survive."""
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(level)], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    tree = [int(pid) for pid in worker.stdout.readline().split()]
+    assert len(tree) >= 4
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+    assert until(lambda: not any(alive(pid) for pid in tree)), [pid for pid in tree if alive(pid)]
+
+
+def test_close_leaves_nothing() -> None:
+    """Closing ends every process and removes every control group."""
+    sandbox = Sandbox(slots=2, preload=(), probe=False)
+    sandbox.start()
+    execute(sandbox, "1")
+    tree = _tree(sandbox)
+    sandbox.close()
+    assert not any(alive(pid) for pid in tree)
+    groups = Path("/sys/fs/cgroup")
+    if groups.exists():
+        left = [path for path in groups.glob(f"**/codeexec-{tree[0]}-*")]
+        assert left == []
+    with pytest.raises(SandboxBroken):
+        sandbox.run(Cell("x", "1"))
+
+
+def test_environment_fingerprint_is_stable_and_tells_interpreters_apart(sandbox: Sandbox) -> None:
+    """The same interpreter and libraries give the same fingerprint; another preload list another."""
+    with Sandbox(slots=1, preload=(), probe=False) as other:
+        assert other.environment != sandbox.environment
+    with Sandbox(slots=1, preload=("numpy", "pandas", "matplotlib.pyplot"), probe=False) as same:
+        assert same.environment == sandbox.environment
+
+
+def test_result_carries_what_was_really_on(sandbox: Sandbox) -> None:
+    """Isolation is reported from the run's own steps."""
+    outcome, _ = execute(sandbox, "1")
+    assert outcome.isolation["level"] == sandbox.report["level"]
+    assert outcome.isolation["seccomp"] is True
+    assert outcome.isolation["landlock_abi"] >= 1
+    assert all(check["control"] and check["refused"] for check in sandbox.report["checks"].values())
+
+
+def test_short_of(tmp_path: Path) -> None:
+    """Below the floor of free space the sandbox says what is short."""
+    assert "are required" in (Sandbox(free_disk_mb=1 << 40).short_of() or "")
+    with contextlib.suppress(OSError):
+        assert Sandbox(free_disk_mb=1).short_of() is None
