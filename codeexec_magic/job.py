@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import ExecutionResult, Status
-from codeexec_magic.errors import JobFailed, JobNotFound, JobTimeout, RemoteCancelled, RemoteError
+from codeexec_magic.errors import BrokerUnreachable, JobFailed, JobNotFound, JobTimeout, RemoteCancelled, RemoteError
 from codeexec_magic.store import JobState, Submission
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ Event = dict[str, Any]
 
 #: how often a job that shares another one's run looks whether it was cancelled by itself (seconds)
 _SELF_CHECK_S = 0.5
+#: how long a reader waits for a broker that went away (seconds)
+OUTAGE_PATIENCE_S = 60.0
 
 
 class Job:
@@ -57,45 +59,33 @@ class Job:
             tick: seconds.
             after: id of the last event already seen.
         """
-        store = self.client.store
         if self.submission and self.submission.result and after == "0":
             yield from self.submission.events_before_end()
             yield self._end(self.submission.result)
             return
-        run, checked = self._run_id(), time.monotonic()
-        while True:
-            events = store.events(run, after, round(tick * 1000))
-            for event in events:
-                after = event["id"]
-                if event["type"] == "handover":
-                    run, after = self._run_id(), "0"
-                    break
-                if event["type"] == "end":
-                    yield self._ended(event)
-                    return
-                yield event
+        trail = _Trail(self, after)
+        away_since: float | None = None
+        while not trail.ended:
+            try:
+                events = trail.read(tick)
+                away_since = None
+            except BrokerUnreachable:
+                # the job goes on without us: wait for the broker, or start the embedded cluster again
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > OUTAGE_PATIENCE_S:
+                    raise
+                if self.client.embedded:
+                    self.client.close()
+                time.sleep(min(tick, 0.2))
+                events = []
+            yield from events
             if not events:
                 yield None
-            if (run != self.id or not events) and time.monotonic() - checked > _SELF_CHECK_S:
-                checked = time.monotonic()
-                snapshot = store.snapshot(self.id)
-                if snapshot.run_id != run:
-                    run, after = snapshot.run_id, "0"
-                elif snapshot.status.terminal and not store.events(run, after):
-                    yield self._end(snapshot.result(store.events(run)))
-                    return
 
     def _run_id(self) -> str:
         if self.submission and self.submission.outcome == "queued":
             return self.id
         return self.client.store.snapshot(self.id).run_id
-
-    def _ended(self, event: Event) -> Event:
-        """The end event of the run, as this job's own."""
-        result = event.get("result")
-        if isinstance(result, dict) and result.get("task_id") == self.id:
-            return event
-        return {**self._end(self.client.store.snapshot(self.id).result()), "id": event["id"]}
 
     @staticmethod
     def _end(result: ExecutionResult) -> Event:
@@ -196,3 +186,56 @@ class Job:
         except JobNotFound:
             return f"<code>{html.escape(repr(self))}</code>"
         return card_html(state, notes=advice(state))
+
+
+class _Trail:
+    """Where a reader stands in the events of a job.
+
+    Args:
+        job: the job.
+        after: id of the last event already seen.
+    """
+
+    def __init__(self, job: Job, after: str) -> None:
+        self.job, self.after = job, after
+        self.ended = False
+        self._run: str | None = None
+        self._checked = time.monotonic()
+
+    def read(self, tick: float) -> list[Event]:
+        """The next events, waiting up to ``tick`` seconds for the first one; sets ``ended`` with the last."""
+        store = self.job.client.store
+        if self._run is None:
+            self._run = self.job._run_id()
+        events: list[Event] = []
+        for event in store.events(self._run, self.after, round(tick * 1000)):
+            self.after = event["id"]
+            if event["type"] == "handover":
+                self._run, self.after = None, "0"
+                return events
+            if event["type"] == "end":
+                self.ended = True
+                return [*events, self._own(event)]
+            events.append(event)
+        # a job that shares a run may be cancelled by itself, and events may expire before they are read
+        if (self._run != self.job.id or not events) and time.monotonic() - self._checked > _SELF_CHECK_S:
+            events += self._look(events)
+        return events
+
+    def _look(self, read: list[Event]) -> list[Event]:
+        self._checked = time.monotonic()
+        store = self.job.client.store
+        snapshot = store.snapshot(self.job.id)
+        if snapshot.run_id != self._run:
+            self._run, self.after = None, "0"
+        elif snapshot.status.terminal and not read and not store.events(snapshot.run_id, self.after):
+            self.ended = True
+            return [self.job._end(snapshot.result(store.events(snapshot.run_id)))]
+        return []
+
+    def _own(self, event: Event) -> Event:
+        """The end event of a run as this job's own."""
+        result = event.get("result")
+        if isinstance(result, dict) and result.get("task_id") == self.job.id:
+            return event
+        return {**self.job._end(self.job.client.store.snapshot(self.job.id).result()), "id": event["id"]}

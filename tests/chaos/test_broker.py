@@ -48,6 +48,21 @@ def test_a_running_cell_survives_a_broker_crash(cluster: Cluster) -> None:
     assert cluster.client.submit("'after'", cache=False).result(60).success
 
 
+def test_a_reader_follows_through_an_outage(cluster: Cluster) -> None:
+    """Whoever waits for a result while the server is away gets it afterwards, every line once."""
+    job = cluster.client.submit(SLOW.format(4), cache=False)
+    cluster.wait_for_start(job)
+    with ThreadPoolExecutor(1) as pool:
+        lines = pool.submit(lambda: list(job.stream()))
+        wait_until(lambda: any(event.get("text") for event in cluster.client.store.events(job.id)), 20, "its output")
+        assert cluster.client.store.redis.execute_command("WAITAOF", 1, 0, 10_000)[0] == 1
+        cluster.server.kill()
+        with pytest.raises(BrokerUnreachable):
+            cluster.client.jobs()
+        cluster.server.start()
+        assert lines.result(60) == ["begun", "done"]
+
+
 def test_queued_jobs_survive_a_broker_restart(cluster: Cluster) -> None:
     """What was accepted runs after the server comes back."""
     jobs = [cluster.client.submit(f"import time; time.sleep(0.2); {n}", cache=False) for n in range(8)]
