@@ -82,6 +82,7 @@ class Lab:
             return False
 
     def _private(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Folders of its own; ``CODEEXEC_KERNEL_PYTHON`` names another interpreter for the kernels."""
         folders = {
             "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
             "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython",
@@ -97,6 +98,11 @@ class Lab:
             path = self.directory / "settings" / "@jupyterlab" / extension / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values))
+        if python := os.environ.get("CODEEXEC_KERNEL_PYTHON"):
+            kernel = self.directory / "data" / "kernels" / "python3" / "kernel.json"
+            kernel.parent.mkdir(parents=True)
+            argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
         private = {name: str(self.directory / folder) for name, folder in folders.items()}
         return {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **private, **env}
 

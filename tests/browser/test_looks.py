@@ -81,3 +81,31 @@ _CONTRAST = """pills => pills.map(pill => {
   const [a, b] = [light(paint([behind, style.backgroundColor, style.color])), light(paint([behind, style.backgroundColor]))];
   return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
 })"""
+
+STORY = (
+    "%%remote_exec --no-cache\nimport time\nfor epoch in range(1, 9):\n    print(f'epoch {epoch}/8  loss {1 / epoch:.3f}')\n    time.sleep(.4)",
+    "%%remote_exec\nimport pandas as pd, numpy as np, matplotlib.pyplot as plt\nx = np.linspace(0, 10, 200)\nplt.figure(figsize=(6, 2)); plt.plot(x, np.sin(x)); plt.title('drawn on the worker'); plt.show()\npd.DataFrame({'city': ['Oslo', 'Lima'], 'people': [717_710, 10_092_000]})",
+    "%%remote_exec\nimport pandas as pd, numpy as np, matplotlib.pyplot as plt\nx = np.linspace(0, 10, 200)\nplt.figure(figsize=(6, 2)); plt.plot(x, np.sin(x)); plt.title('drawn on the worker'); plt.show()\npd.DataFrame({'city': ['Oslo', 'Lima'], 'people': [717_710, 10_092_000]})",
+    "%%remote_exec --no-cache\ndef share(total, parts):\n    return total / len(parts)\n\nshare(10, [])",
+    "%%remote_exec --no-cache --timeout 1 --retries 0\nimport time\ntime.sleep(60)",
+    "%%remote_exec --no-wait --no-cache\nimport time\nfor i in range(50):\n    print('in the background', i); time.sleep(.2)",
+    "%remote_jobs -n 6",
+    "%remote_dlq show",
+)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_notebook_in_both_themes(notebook: Open, pictures: Path, theme: str) -> None:
+    """The cells of an ordinary day, photographed while they run and when they have."""
+    book = notebook(*STORY)
+    book.theme(THEMES[theme])
+    book.start(1)
+    book.says(1, "epoch 4/8")
+    book.cell(1).screenshot(path=pictures / f"running_{theme}.png")
+    book.wait_done(1)
+    for index in range(2, len(STORY) + 1):
+        book.run(index)
+    book.says(6, "in the background 3")
+    for index in range(1, len(STORY) + 1):
+        book.cell(index).screenshot(path=pictures / f"cell_{index}_{theme}.png")
+    assert "Cached" in book.text(3)
