@@ -129,6 +129,7 @@ class Zygote:
             shutil.rmtree(home, ignore_errors=True)
         gc.collect()
         gc.freeze()
+        linux.collapse_heap()
 
     def _describe(self) -> dict[str, Any]:
         from importlib.metadata import distributions
