@@ -1,0 +1,1 @@
+"""Figures, as ratios against peers in the same run: ``python -m benchmarks``."""
