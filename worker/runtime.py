@@ -21,6 +21,7 @@ from worker.leases import Leases, Listener
 from worker.metrics import ExecutionLog
 from worker.publisher import Flusher
 from worker.reconciler import Reconciler
+from worker.sampler import SAMPLE_S, Sampler
 from worker.sandbox import Sandbox
 
 log = logging.getLogger("codeexec")
@@ -84,6 +85,7 @@ class Runtime:
             ("codeexec-lease", self.settings.lease_s / 4, self.leases.renew),
             ("codeexec-heartbeat", HEARTBEAT_S, self._beat),
             ("codeexec-reconciler", RECONCILE_S, reconciler.step),
+            ("codeexec-sampler", SAMPLE_S, Sampler(self.store).step),
         ):
             thread = threading.Thread(target=self._every, args=(period, call), name=name, daemon=True)
             thread.start()

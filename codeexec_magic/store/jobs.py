@@ -86,6 +86,14 @@ class JobStore:
         with broker_errors(self.url):
             return script(args=(self.prefix, self.dead_key, *arguments))
 
+    def call(self, script: str, *arguments: Any) -> Any:
+        """Run a script for a reader that lives in a module of its own.
+
+        Raises:
+            ClusterError: the broker is away, or refuses.
+        """
+        return self._call(script, *arguments)
+
     def submit(self, request: ExecutionRequest) -> Submission:
         """Record a job and hand it to the broker, or answer from the cache, or join an identical job."""
         answer = self._call(
