@@ -17,10 +17,19 @@ log = logging.getLogger("codeexec")
 class WakingRequest(Request):  # type: ignore[misc]
     """Tells the worker's event loop that a slot is free, so that it reads the next message now."""
 
-    def on_success(self, *arguments: Any, **options: Any) -> None:
-        """The task returned."""
-        super().on_success(*arguments, **options)
-        _wake()
+    def __init_subclass__(cls, **options: Any) -> None:
+        # Celery derives a class for every task, whose own on_success calls no other one
+        super().__init_subclass__(**options)
+        succeed = cls.on_success
+
+        def on_success(self: WakingRequest, *arguments: Any, **options: Any) -> None:
+            """The task returned."""
+            try:
+                succeed(self, *arguments, **options)
+            finally:
+                _wake()
+
+        cls.on_success = on_success
 
     def on_failure(self, *arguments: Any, **options: Any) -> None:
         """The task raised, which ours does not."""
