@@ -12,6 +12,12 @@ from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 from worker.tasks import WakingRequest
 
 
+class Received:
+    """What Celery keeps of a received message."""
+
+    id = "one"
+
+
 class Pool:
     """What Celery asks of a pool when it makes a request class."""
 
@@ -25,9 +31,9 @@ def test_a_finished_request_wakes_the_loop() -> None:
     set_event_loop(hub)
     try:
         task = SimpleNamespace(time_limit=None, soft_time_limit=None, acks_late=False)
-        derived = create_request_cls(WakingRequest, task, Pool(), "host", None, app=Celery("test", set_as_current=False))
-        request = SimpleNamespace(id="one")
-        derived.on_success(request, (False, None, 0.0))
+        app = Celery("test", set_as_current=False)
+        derived = create_request_cls(WakingRequest, task, Pool(), "host", None, app=app)
+        derived.on_success(Received(), (False, None, 0.0))
         assert len(hub._ready) == 1
     finally:
         hub.close()
