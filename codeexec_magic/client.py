@@ -214,7 +214,7 @@ class Client:
         return dead_letter(self.store, find(self.store, task_id))
 
     def requeue(self, task_id: str, code: str | None = None) -> Job:
-        """Run an ended job again under its id, with its own or with edited code. A second call changes nothing.
+        """Run a job that gave up again under its id, with its own or with edited code. A double click runs it once.
 
         Raises:
             JobNotFound: no such job.
@@ -230,7 +230,7 @@ class Client:
             except (KeyError, ValueError):
                 raise JobNotFound(f"job {full} has no readable request") from None
             request = replace(old, code=code)
-        self.store.requeue(full, request)
+        self.store.requeue(full, snapshot.record.get("generation", ""), request)
         return Job(self, full, snapshot.record.get("queue", ""))
 
     def drop(self, task_id: str) -> bool:

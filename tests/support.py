@@ -98,9 +98,9 @@ class PrivateServer:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> PrivateServer:
-        """Start it and wait until it answers."""
-        command = server.command(self._binary, socket_path=self.socket, data=self._directory)
+    def start(self, data: Path | None = None) -> PrivateServer:
+        """Start it, perhaps with its data in another folder, and wait until it answers."""
+        command = server.command(self._binary, socket_path=self.socket, data=data or self._directory)
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

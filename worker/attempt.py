@@ -21,6 +21,7 @@ from codeexec_magic.errors import ClusterError, LimitTooHigh, SandboxBroken
 from codeexec_magic.store import Begun
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.state import iso
+from worker.leases import Handle
 from worker.patience import patiently
 from worker.policy import Decision, decide
 from worker.publisher import Publisher
@@ -60,19 +61,22 @@ class Attempt:
         if isinstance(begun, str):
             self.runtime.log.skipped(self.task_id, begun)
             return
-        try:
-            outcome, publisher = self._execute(begun)
-            self._record(begun, outcome, publisher)
-        except ClusterError:
-            raise
-        except Exception as err:
-            # a fault of ours is told as one at once, instead of by a lease that runs out as if the worker had died
-            log.exception("job %s failed inside the worker", self.task_id)
-            verdict = f"internal: {type(err).__name__} in worker {self.runtime.name}; its log tells more"
-            fault = Outcome(Reason.INTERNAL, False, verdict=verdict)
-            self._record(begun, fault, Publisher(self.store, self.task_id, self.id))
+        handle = Handle()
+        # held until the outcome is recorded: a slow start or a slow broker must not look like a dead worker
+        with self.runtime.leases.hold(self.task_id, self.id, handle):
+            try:
+                outcome, publisher = self._execute(begun, handle)
+                self._record(begun, outcome, publisher)
+            except ClusterError:
+                raise
+            except Exception as err:
+                # a fault of ours is told as one at once, instead of by a lease that runs out as if the worker had died
+                log.exception("job %s failed inside the worker", self.task_id)
+                verdict = f"internal: {type(err).__name__} in worker {self.runtime.name}; its log tells more"
+                fault = Outcome(Reason.INTERNAL, False, verdict=verdict)
+                self._record(begun, fault, Publisher(self.store, self.task_id, self.id))
 
-    def _execute(self, begun: Begun) -> tuple[Outcome, Publisher]:
+    def _execute(self, begun: Begun, handle: Handle) -> tuple[Outcome, Publisher]:
         request = begun.request
         publisher = Publisher(self.store, self.task_id, self.id)
         try:
@@ -92,22 +96,17 @@ class Attempt:
             ), publisher
         except SandboxBroken as err:
             return Outcome(Reason.INTERNAL, False, verdict=str(err)), publisher
-        with self.runtime.leases.hold(self.task_id, self.id, run), self.runtime.flusher.publishing(publisher, run):
+        handle.attach(run)
+        with self.runtime.flusher.publishing(publisher, run):
             return run.wait(publisher.add), publisher
 
     def _record(self, begun: Begun, outcome: Outcome, publisher: Publisher) -> None:
         runtime, request = self.runtime, begun.request
-        if runtime.leases.lost(self.id):
-            runtime.log.fenced(self.task_id)
-            return
-        ended_ms = begun.started_at_ms + outcome.execution_time_ms
-        if runtime.leases.handed_back(self.id):
-            patiently(
-                lambda: self.store.finish(self.task_id, self.id, "again", Reason.WORKER_LOST),
-                self.store.settings.lease_s,
-            )
+        if outcome.reason is Reason.WORKER_LOST:
+            patiently(lambda: self.store.finish(self.task_id, self.id, "again", outcome.reason), FINISH_PATIENCE_S)
             runtime.log.handed_back(self.task_id)
             return
+        ended_ms = begun.started_at_ms + outcome.execution_time_ms
         decision = decide(request, outcome.reason, begun.failures)
         story = self._story(begun, outcome, ended_ms)
         result = self._result(begun, outcome, decision, story, ended_ms, publisher)
@@ -131,6 +130,9 @@ class Attempt:
             ),
             FINISH_PATIENCE_S,
         )
+        if verdict == "fenced":
+            runtime.log.fenced(self.task_id)
+            return
         runtime.log.executed(request, result, verdict)
         if verdict == "ended":
             runtime.announce(result, followers, letter)

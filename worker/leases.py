@@ -18,6 +18,29 @@ from worker.publisher import Cancellable
 log = logging.getLogger("codeexec")
 
 
+class Handle:
+    """A run that may not have started yet; an order that comes before it does is kept for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._run: Cancellable | None = None
+        self._order: Reason | None = None
+
+    def attach(self, run: Cancellable) -> None:
+        """The run has started."""
+        with self._lock:
+            self._run, order = run, self._order
+        if order is not None:
+            run.cancel(order)
+
+    def cancel(self, reason: Reason = Reason.CANCELLED) -> None:
+        """Kill the run, now or as soon as there is one."""
+        with self._lock:
+            self._order, run = reason, self._run
+        if run is not None:
+            run.cancel(reason)
+
+
 class Leases:
     """The attempts this worker holds.
 
@@ -29,8 +52,6 @@ class Leases:
         self.store = store
         self._lock = threading.Lock()
         self._held: dict[str, tuple[str, Cancellable]] = {}  # attempt -> (task id, run)
-        self._lost: set[str] = set()
-        self._handed_back: set[str] = set()
 
     @contextlib.contextmanager
     def hold(self, task_id: str, attempt: str, run: Cancellable) -> Iterator[None]:
@@ -48,20 +69,6 @@ class Leases:
         """Attempts held now."""
         return len(self._held)
 
-    def lost(self, attempt: str) -> bool:
-        """Whether the attempt was superseded; asking forgets it."""
-        return self._forget(self._lost, attempt)
-
-    def handed_back(self, attempt: str) -> bool:
-        """Whether the attempt was stopped to be run by another worker; asking forgets it."""
-        return self._forget(self._handed_back, attempt)
-
-    def _forget(self, marks: set[str], attempt: str) -> bool:
-        with self._lock:
-            found = attempt in marks
-            marks.discard(attempt)
-        return found
-
     def renew(self) -> None:
         """Renew all leases in one round trip and act on the answers.
 
@@ -73,14 +80,10 @@ class Leases:
         if not held:
             return
         answers = self.store.renew([(task_id, attempt) for task_id, attempt, _ in held])
-        for (task_id, attempt, run), answer in zip(held, answers, strict=True):
-            if answer == "fenced":
-                with self._lock:
-                    if attempt not in self._held:
-                        continue  # it finished while we asked
-                    self._lost.add(attempt)
-                log.warning("job %s is held by another attempt now: this one is stopped", task_id)
+        for (task_id, _, run), answer in zip(held, answers, strict=True):
             if answer != "ok":
+                # cancelled; or superseded, or (harmless) recorded while we asked: the finish tells these apart
+                log.debug("job %s: %s", task_id, answer)
                 run.cancel(Reason.CANCELLED)
 
     def cancel(self, task_id: str, attempt: str) -> None:
@@ -91,12 +94,11 @@ class Leases:
             found[1].cancel(Reason.CANCELLED)
 
     def hand_back(self) -> None:
-        """Stop every attempt and mark it for another worker, without charging it."""
+        """Stop every attempt as if this worker had died: another one runs the job, and nothing is charged."""
         with self._lock:
-            held = list(self._held.items())
-            self._handed_back.update(attempt for attempt, _ in held)
-        for _, (_, run) in held:
-            run.cancel(Reason.CANCELLED)
+            held = list(self._held.values())
+        for _, run in held:
+            run.cancel(Reason.WORKER_LOST)
 
 
 class Listener(threading.Thread):

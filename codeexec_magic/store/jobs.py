@@ -240,10 +240,19 @@ class JobStore:
             raise JobNotFound(f"no job {task_id}")
         return Status(status)
 
-    def requeue(self, task_id: str, request: ExecutionRequest | None = None) -> str:
-        """Run an ended job again, with an edited request or its own. Returns ``queued``, ``alive`` or ``unknown``."""
+    def requeue(self, task_id: str, generation: str, request: ExecutionRequest | None = None) -> str:
+        """Run a job that gave up again, with an edited request or its own.
+
+        Args:
+            task_id: the job.
+            generation: of its record, as the caller saw it: of several callers who saw the same, one succeeds.
+            request: instead of its own.
+
+        Returns:
+            ``queued``, ``alive`` (nothing to do), ``succeeded`` (nothing to repeat) or ``unknown``.
+        """
         edited = _dumps(request.as_dict()) if request else ""
-        return str(self._call("requeue", task_id, edited, code_hash(request.code) if request else ""))
+        return str(self._call("requeue", task_id, edited, code_hash(request.code) if request else "", generation))
 
     def drop(self, task_id: str | None = None) -> int:
         """Forget a dead letter, or all; how many."""

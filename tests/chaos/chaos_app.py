@@ -13,9 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.app import app, runtime
-from worker.runtime import Runtime
-from worker.sandbox import Cell
+_real_time = time.time
+if os.environ.get("CHAOS_CLOCK"):
+    # a machine whose clock is wrong; the steady clock stays what it is
+    time.time = lambda: _real_time() + float(os.environ["CHAOS_CLOCK"])  # type: ignore[assignment]
+
+from worker.app import app, runtime  # noqa: E402
+from worker.runtime import Runtime  # noqa: E402
+from worker.sandbox import Cell  # noqa: E402
 
 __all__ = ["app"]
 

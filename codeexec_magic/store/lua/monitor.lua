@@ -101,10 +101,23 @@ for _, id in ipairs(candidates()) do
   end
 end
 
-local letters = {}
-for _, entry in ipairs(redis.call('LRANGE', DEAD, tonumber(ARGV[10]), tonumber(ARGV[10]) + tonumber(ARGV[11]) - 1)) do
-  -- a letter with a large cell is read when it is opened
-  if #entry <= 8 * LARGE then table.insert(letters, entry) else table.insert(letters, string.sub(entry, 1, 200)) end
+local function letter_matches(entry)
+  if wanted ~= '' and not string.find(entry, '"queue":"' .. wanted .. '"', 1, true) then return false end
+  return text == '' or (#entry <= 8 * LARGE and string.find(string.lower(entry), coded, 1, true) ~= nil)
+end
+
+local letters, first, many = {}, tonumber(ARGV[10]), tonumber(ARGV[11])
+local all = wanted == '' and text == ''
+local entries = redis.call('LRANGE', DEAD, all and first or 0, all and first + many - 1 or 999)
+passed = 0
+for _, entry in ipairs(entries) do
+  if all or letter_matches(entry) then
+    passed = passed + 1
+    -- a letter with a large cell is read when it is opened
+    if all or (passed > first and #letters < many) then
+      table.insert(letters, #entry <= 8 * LARGE and entry or string.sub(entry, 1, 200))
+    end
+  end
 end
 
 local totals = {redis.call('ZCARD', P .. 'running'), redis.call('ZCARD', P .. 'retrying'), redis.call('LLEN', DEAD),

@@ -1,10 +1,11 @@
--- Run an ended job again as the same job. ARGV: prefix, dead, id, request or '', code hash
--- Returns queued, alive (not ended: nothing to do), or unknown.
+-- Run a job that gave up again as the same job. ARGV: prefix, dead, id, request or '', code hash, generation seen
+-- Returns queued, alive (it runs, or somebody else was faster: nothing to do), succeeded, or unknown.
 local id, request = ARGV[3], ARGV[4]
 local record = job_key(id)
-local h = redis.call('HMGET', record, 'status', 'queue', 'label', 'leader')
+local h = redis.call('HMGET', record, 'status', 'queue', 'label', 'generation')
 if not h[1] then return 'unknown' end
-if not TERMINAL[h[1]] then return 'alive' end
+if h[1] == 'succeeded' then return 'succeeded' end
+if not TERMINAL[h[1]] or (h[4] or '') ~= ARGV[6] then return 'alive' end
 undead(id)
 if request ~= '' then redis.call('HSET', record, 'request', request, 'code_hash', ARGV[5]) end
 -- an edited or repeated run answers for itself alone: it neither fills nor uses the cache slot of the first one

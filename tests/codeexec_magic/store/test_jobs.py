@@ -299,8 +299,8 @@ def test_a_dead_letter_is_listed_and_requeued_once(store: JobStore) -> None:
     raw: Any = store.redis.lrange("dead_letter", 0, -1)
     assert json.loads(raw[0])["code"] == "x = 1"
     assert dead_letter(store, one.task_id) == dead_letters(store)[0]
-    assert store.requeue(one.task_id) == "queued"
-    assert store.requeue(one.task_id) == "alive"
+    assert store.requeue(one.task_id, "1") == "queued"
+    assert store.requeue(one.task_id, "1") == "alive"
     assert dead_letters(store) == []
     begun = begin(store, one.task_id, 2, "a2")
     assert (begun.failures, begun.crashes, begun.run) == (0, 0, 1)
@@ -310,7 +310,7 @@ def test_a_dead_letter_can_be_requeued_with_other_code(store: JobStore) -> None:
     """Edited code runs under the same id."""
     one = request("x = 1")
     bury(store, one)
-    store.requeue(one.task_id, replace(one, code="x = 2"))
+    store.requeue(one.task_id, "1", replace(one, code="x = 2"))
     assert begin(store, one.task_id, 2, "a2").request.code == "x = 2"
     assert store.snapshot(one.task_id).state().code_hash == code_hash("x = 2")
 
