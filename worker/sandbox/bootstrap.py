@@ -18,7 +18,8 @@ _BOOT: Final = (
 
 def launcher_command(python: str, fd: int, config: dict[str, Any]) -> list[str]:
     """How the launcher is executed: isolated, and without the site packages it does not need."""
-    return [python, "-I", "-S", "-B", "-c", _BOOT, "_codeexec_sandbox", str(_HERE), "launcher", str(fd), json.dumps(config)]
+    start = [python, "-I", "-S", "-B", "-c", _BOOT]
+    return [*start, "_codeexec_sandbox", str(_HERE), "launcher", str(fd), json.dumps(config)]
 
 
 def zygote_command(python: str, fd: int, config: dict[str, Any]) -> list[str]:

@@ -155,9 +155,9 @@ def _mounts(text: str) -> dict[str, str]:
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         kind, _, options = right.split(" ", 2)
-        root, point = left.split()[3:5]
+        point = left.split()[4]
         if kind == "cgroup2":
-            found[""] = point if root == "/" else point
+            found[""] = point
         elif kind == "cgroup":
             for option in options.split(","):
                 found.setdefault(option, point)

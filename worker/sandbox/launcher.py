@@ -12,29 +12,22 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 import traceback
 from collections import deque
+from functools import partial
 from typing import Any, Final, NoReturn
 
-from . import bootstrap, cgroup, usage
+from . import cgroup, usage, users
 from .box import Box
 from .guest import isolation, linux
+from .nursery import Nursery, ZygoteFailed
 from .run import Run
 
-_START_S: Final = 120.0
 _MESSAGE: Final = 1 << 16
 #: attempts to make a standby before what waits for one is told
 _TRIES: Final = 3
-#: outer users: a range of its own for every launcher, far above any real account
-_UID_BASE: Final = 0x70000000
-_UIDS_PER_LAUNCHER: Final = 64
-
-
-class ZygoteFailed(Exception):
-    """The zygote did not start."""
 
 
 class Launcher:
@@ -55,8 +48,7 @@ class Launcher:
             self._cgroups = None
         self._root = os.getuid() == 0
         self._uids = list(range(1, config["slots"] * 2 + 4))
-        self._zygote: socket.socket | None = None
-        self._zygote_fd = -1
+        self._zygote = Nursery(config["python"], config["guards_off"])
         self._report: dict[str, Any] = {}
         self._ready: dict[str, Any] = {}  #: what the worker is told once the first standby has its guards on
         self._level = 0
@@ -67,7 +59,8 @@ class Launcher:
     def run(self) -> NoReturn:
         """Start the zygote, tell the worker, serve it until it goes."""
         try:
-            ready = self._start_zygote(self._config["level"])
+            wanted = {name: self._config[name] for name in ("level", "preload", "network")}
+            ready = self._zygote.start(wanted)
         except (OSError, ZygoteFailed) as err:
             self._send({"op": "broken", "text": str(err)})
             os._exit(1)
@@ -75,70 +68,11 @@ class Launcher:
         self._own_uid = ready["own_uid"]
         self._report = self._isolation(ready)
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
-        assert self._zygote is not None
         self._selector.register(self._zygote, selectors.EVENT_READ, self._on_zygote)
         self._ready = {"op": "ready", "report": self._report, "environment": ready["environment"]}
         self._refill()
         while True:
             self._turn()
-
-    def _start_zygote(self, level: int, missing: tuple[str, ...] = ()) -> dict[str, Any]:
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        far.set_inheritable(True)
-        config = {"level": level, "preload": self._config["preload"], "network": self._config["network"]}
-        command = bootstrap.zygote_command(self._config["python"], far.fileno(), config)
-        off = self._config["guards_off"]
-        process = subprocess.Popen(
-            command,
-            env=None if "env" in off else {},
-            pass_fds=() if "fds" in off else (far.fileno(),),
-            close_fds="fds" not in off,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-        )
-        far.close()
-        near.settimeout(_START_S)
-        while True:
-            data, fds, _, _ = socket.recv_fds(near, _MESSAGE, 1)
-            if not data:
-                assert process.stderr is not None
-                os.set_blocking(process.stderr.fileno(), False)
-                said = (process.stderr.read() or b"").decode("utf-8", "replace").strip()
-                raise ZygoteFailed(f"the interpreter {self._config['python']} did not start: {said[-2000:]}")
-            message = json.loads(data)
-            if message["op"] == "map":
-                near.send(b"mapped" if self._write_maps(process.pid) else b"refused")
-            elif message["op"] == "child":
-                self._zygote_fd = fds[0]
-            elif message["op"] == "retry":
-                near.close()
-                process.wait()
-                return self._start_zygote(1, (*missing, message["text"]))
-            elif message["op"] == "broken":
-                raise ZygoteFailed(message["text"])
-            elif message["op"] == "ready":
-                near.settimeout(None)
-                if process.stderr is not None:
-                    process.stderr.close()
-                if self._zygote_fd >= 0:
-                    process.wait()  # only the process 1 that it forked goes on
-                self._zygote = near
-                return {**message, "missing": [*missing, *message["missing"]]}
-
-    def _write_maps(self, pid: int) -> bool:
-        base, count = uid_range()
-        inside = isolation.INSIDE_UID
-        try:
-            for name in ("gid_map", "uid_map"):
-                fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY)
-                with contextlib.closing(os.fdopen(fd, "wb", buffering=0)) as file:
-                    file.write(f"{inside} {base} {count}\n".encode())
-        except OSError:
-            return False
-        return True
 
     def _isolation(self, ready: dict[str, Any]) -> dict[str, Any]:
         full = self._level >= 2
@@ -221,15 +155,9 @@ class Launcher:
             self._refill()
 
     def _on_zygote(self) -> None:
-        assert self._zygote is not None
-        try:
-            data, fds, _, _ = socket.recv_fds(self._zygote, _MESSAGE, 1)
-        except OSError:
-            data, fds = b"", []
-        if not data:
-            self._send({"op": "broken", "text": "the zygote died"})
+        message, fds = self._zygote.receive()
+        if message is None:
             self._quit()
-        message = json.loads(data)
         box = self._boxes.get(message["id"])
         if message["op"] == "spawned" and box:
             try:
@@ -244,12 +172,7 @@ class Launcher:
     def _quit(self) -> NoReturn:
         for box in list(self._boxes.values()):
             box.kill()
-        # the zygote goes with its socket, and with it, as process 1 of a namespace, every run
-        if self._zygote is not None:
-            self._zygote.close()
-        if self._zygote_fd >= 0:
-            with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(self._zygote_fd, signal.SIGKILL)
+        self._zygote.close()
         end = time.monotonic() + 5.0
         for box in list(self._boxes.values()):
             while box.pid_fd >= 0 and time.monotonic() < end and not _readable(box.pid_fd):
@@ -262,7 +185,8 @@ class Launcher:
     def _refill(self) -> None:
         if self._paused:
             return
-        standbys = sum(box.state in ("spawning", "preparing", "ready") and box.spec["standby"] for box in self._boxes.values())
+        waiting = ("spawning", "preparing", "ready")
+        standbys = sum(box.state in waiting and box.spec["standby"] for box in self._boxes.values())
         for _ in range(self._config["slots"] - standbys):
             self._spawn(self._config["limits"], network=False, standby=True)
 
@@ -283,11 +207,9 @@ class Launcher:
             "unseen_memory": self._cgroups is not None or "memory" in self._config["guards_off"],
             "guards_off": self._config["guards_off"],
         }
-        assert self._zygote is not None
         try:
-            socket.send_fds(self._zygote, [json.dumps(message).encode()], box.far_ends())
-        except OSError as err:
-            self._send({"op": "broken", "text": f"the zygote does not listen: {err}"})
+            self._zygote.order(message, box.far_ends())
+        except OSError:
             self._quit()
         box.sent()
         self._selector.register(box.control, selectors.EVENT_READ, lambda: self._on_init(box))
@@ -306,7 +228,7 @@ class Launcher:
     def _cell_uid(self, uid: int) -> int:
         if self._level >= 2:
             return isolation.INSIDE_UID + uid
-        return uid_range()[0] + uid if uid and self._own_uid else 0
+        return users.uid_range()[0] + uid if uid and self._own_uid else 0
 
     def _on_init(self, box: Box) -> None:
         if not box.read_control():
@@ -398,7 +320,7 @@ class Launcher:
                 self._broken(box, str(err))
                 continue
             for name in ("events", "stdout", "stderr"):
-                self._selector.register(box.fds[name], selectors.EVENT_READ, lambda r=run: self._on_output(r))  # type: ignore[misc]
+                self._selector.register(box.fds[name], selectors.EVENT_READ, partial(self._on_output, run))
             self._refill()
 
     def _fitting(self, run: Run) -> Box | None:
@@ -448,15 +370,13 @@ class Launcher:
         self._dispose(box)
         if run:
             self._settle(run)
-        if self._zygote is not None:
-            with contextlib.suppress(OSError):
-                self._zygote.send(b'{"op":"reap"}')
+        self._zygote.reap()
         self._refill()
 
     def _dispose(self, box: Box) -> None:
-        for item in (box.control, *box.fds.values()):
+        for fd in (box.control.fileno(), *box.fds.values()):
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(item)
+                self._selector.unregister(fd)
         box.close()
         self._boxes.pop(box.number, None)
         if box.uid:
@@ -468,21 +388,6 @@ class Launcher:
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self._control.send(json.dumps(message).encode())
-
-
-def uid_range() -> tuple[int, int]:
-    """First outer user and how many, out of what this user namespace has."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:  # noqa: PTH123
-        ranges = [[int(field) for field in line.split()] for line in file]
-    base = _UID_BASE + (os.getpid() % (1 << 22)) * _UIDS_PER_LAUNCHER
-    for inside, _, count in ranges:
-        if inside <= base and base + _UIDS_PER_LAUNCHER <= inside + count:
-            return base, _UIDS_PER_LAUNCHER
-    # a container with few users: share its upper half among launchers as well as it goes
-    inside, _, count = max(ranges, key=lambda item: item[2])
-    size = min(_UIDS_PER_LAUNCHER, max(1, count // 4))
-    places = max(1, count // 2 // size)
-    return inside + count // 2 + (os.getpid() % places) * size, size
 
 
 def _readable(fd: int) -> bool:

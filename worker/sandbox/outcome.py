@@ -101,45 +101,45 @@ def _verdict(
 ) -> str:
     detail = evidence.get("detail") or {}
     after = f"{float(detail.get('after_s') or evidence.get('elapsed_s') or 0.0):.1f} s"
-    peak = (evidence.get("peak") or 0) >> 20
-    if reason is Reason.MEMORY:
-        how = "limit reached" if not error else "limit reached (MemoryError)"
-        return (
-            f"memory: {limits.memory_mb} MB {how}, peak {peak} MB after {after}; "
-            f"--memory {_more(limits.memory_mb)} raises it"
-        )
-    if reason is Reason.TIMEOUT:
-        kind, limit = ("hard", limits.hard_s) if evidence.get("kill") else ("soft", limits.soft_s)
-        return f"timeout: {kind} limit of {limit:g} s reached after {after}; --timeout {limits.soft_s * 2:g} raises it"
-    if reason is Reason.CPU:
-        used = float(detail.get("cpu_s") or evidence.get("cpu_s") or 0.0)
-        return (
-            f"cpu: limit of {limits.cpu_s:g} processor seconds reached, used {used:.1f} s after {after}; "
-            f"--timeout {limits.soft_s * 2:g} raises it"
-        )
-    if reason is Reason.OUTPUT:
-        sent = int(detail.get("bytes") or 0) >> 10
-        return (
-            f"output: {detail.get('stream', 'output')} wrote {sent} kB, {limits.output_kb} kB are kept and ten times "
-            f"that ends the run, after {after}; write to a file or print less"
-        )
-    if reason is Reason.DISK:
-        return f"disk: limit reached (one file {limits.file_mb} MB, all files {limits.disk_mb} MB, {limits.inodes} files)"
+    if reason in (Reason.MEMORY, Reason.TIMEOUT, Reason.CPU, Reason.OUTPUT, Reason.DISK):
+        return _limit_verdict(reason, evidence, limits, after, from_error=error is not None)
     if reason is Reason.SIGNAL and code is not None:
         return f"signal: the cell's process was killed by {_signal_name(-code)}"
     if reason is Reason.EXIT:
-        early = " before the cell's end" if not evidence.get("end") else ""
+        early = "" if evidence.get("end") else " before the cell's end"
         return f"exit: the process exited with status {code}{early}"
     if reason is Reason.INTERNAL:
         return f"internal: the sandbox broke: {str(evidence.get('problem') or 'the run vanished').strip()[-600:]}"
     if reason is Reason.CANCELLED:
         return f"cancelled after {after}"
     if reason is Reason.ERROR and error:
-        return f"error: {error.ename}: {error.evalue.splitlines()[0][:200] if error.evalue else ''}".rstrip(": ")
-    children = evidence.get("oom_kills") or 0
-    if reason is Reason.OK and children:
-        return f"ok, but {children} of its child processes were killed for want of memory ({limits.memory_mb} MB)"
+        first = error.evalue.splitlines()[0][:200] if error.evalue else ""
+        return f"error: {error.ename}: {first}" if first else f"error: {error.ename}"
+    if evidence.get("oom_kills"):
+        return f"ok, but child processes were killed at the memory limit of {limits.memory_mb} MB"
     return ""
+
+
+def _limit_verdict(reason: Reason, evidence: Mapping[str, Any], limits: Limits, after: str, *, from_error: bool) -> str:
+    detail = evidence.get("detail") or {}
+    longer = f"--timeout {limits.soft_s * 2:g} raises it"
+    if reason is Reason.MEMORY:
+        how = "limit reached (MemoryError)" if from_error else "limit reached"
+        peak = (evidence.get("peak") or 0) >> 20
+        more = _more(limits.memory_mb)
+        return f"memory: {limits.memory_mb} MB {how}, peak {peak} MB after {after}; --memory {more} raises it"
+    if reason is Reason.TIMEOUT:
+        kind, limit = ("hard", limits.hard_s) if evidence.get("kill") else ("soft", limits.soft_s)
+        return f"timeout: {kind} limit of {limit:g} s reached after {after}; {longer}"
+    if reason is Reason.CPU:
+        used = float(detail.get("cpu_s") or evidence.get("cpu_s") or 0.0)
+        return f"cpu: limit of {limits.cpu_s:g} processor seconds reached, used {used:.1f} s after {after}; {longer}"
+    if reason is Reason.OUTPUT:
+        sent = int(detail.get("bytes") or 0) >> 10
+        what = f"{detail.get('stream', 'output')} wrote {sent} kB after {after}"
+        return f"output: {what}, {limits.output_kb} kB are kept and ten times that ends a run; print less, or to a file"
+    sizes = f"one file {limits.file_mb} MB, all files {limits.disk_mb} MB, {limits.inodes} files"
+    return f"disk: limit reached ({sizes})"
 
 
 def _more(megabytes: int) -> str:

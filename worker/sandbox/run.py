@@ -101,10 +101,10 @@ class Run:
             for chunk in chunks:
                 self.collector.packet(chunk)
             seen = bool(chunks)
-            for name in ("stdout", "stderr"):
-                chunks, _ = self.box.read(name)
+            for stream in ("stdout", "stderr"):
+                chunks, _ = self.box.read(stream)
                 for chunk in chunks:
-                    self.collector.raw(name, chunk)
+                    self.collector.raw(stream, chunk)
                 seen = seen or bool(chunks)
             if not seen:
                 break
@@ -233,4 +233,3 @@ class Run:
         """Drop the worker's end."""
         with contextlib.suppress(OSError):
             self.sock.close()
-

@@ -220,7 +220,9 @@ class Sandbox:
             data = control.recv(_MESSAGE)
         except OSError as err:
             data = json.dumps({"op": "broken", "text": f"no answer: {err}"}).encode()
-        message = json.loads(data) if data else {"op": "broken", "text": "the launcher died at its start"}
+        message: dict[str, Any] = {"op": "broken", "text": "the launcher died at its start"}
+        if data:
+            message = json.loads(data)
         if message["op"] != "ready":
             self._drop()
             raise SandboxBroken(f"the sandbox did not start: {message['text'].strip()}")

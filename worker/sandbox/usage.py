@@ -48,11 +48,11 @@ def processes(root: int) -> list[int]:
 def tasks_of_user(uid: int) -> int:
     """Processes and threads that belong to a user."""
     count = 0
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
             with contextlib.suppress(OSError):
                 if os.stat(f"/proc/{name}").st_uid == uid:  # noqa: PTH116
-                    count += len(os.listdir(f"/proc/{name}/task"))
+                    count += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208
     return count
 
 

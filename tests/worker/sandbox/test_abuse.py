@@ -238,7 +238,7 @@ class Canaries:
     def _state(self) -> tuple[Any, ...]:
         names = (self.file, self.folder, self.folder / "keep")
         stats = [(s.st_mode, s.st_uid, s.st_gid) for s in map(os.stat, names)]
-        return (*stats, self.file.read_text(), os.listdir(self.folder))
+        return (*stats, self.file.read_text(), sorted(self.folder.iterdir()))
 
     def intact(self) -> bool:
         return self.touched == 0 and self._state() == self.before

@@ -154,7 +154,9 @@ def test_rich_displays(sandbox: Sandbox) -> None:
 
 def test_displays_can_be_updated_and_cleared(sandbox: Sandbox) -> None:
     """A display handle updates what it showed, by its id."""
-    code = "from IPython.display import clear_output\nh = display('a', display_id='x')\nh.update('b')\nclear_output(True)"
+    code = (
+        "from IPython.display import clear_output\nh = display('a', display_id='x')\nh.update('b')\nclear_output(True)"
+    )
     _, events = execute(sandbox, code)
     assert [event["type"] for event in events] == ["display_data", "update_display_data", "clear_output"]
     assert events[0]["transient"] == events[1]["transient"] == {"display_id": "x"}
@@ -233,7 +235,8 @@ def test_real_token_does_not_beat_the_wait_status(sandbox: Sandbox) -> None:
     """A cell that digs out its own token and claims success, then dies, has died."""
     code = """
     import gc, os, json, signal
-    tokens = [v for d in gc.get_objects() if isinstance(d, dict) and isinstance(d.get("token"), str) for v in [d["token"]]]
+    dicts = [d for d in gc.get_objects() if isinstance(d, dict)]
+    tokens = [d["token"] for d in dicts if isinstance(d.get("token"), str)]
     import sys
     frame = sys._getframe()
     while frame:
@@ -437,7 +440,7 @@ def test_descriptors_of_the_launcher_do_not_grow(sandbox: Sandbox) -> None:
     """Runs leave no descriptor in the launcher."""
 
     def count() -> int:
-        return len(os.listdir(f"/proc/{launcher(sandbox)}/fd"))
+        return len(list(Path(f"/proc/{launcher(sandbox)}/fd").iterdir()))
 
     def settled() -> bool:
         return len(usage.processes(launcher(sandbox))) == 5
@@ -491,7 +494,8 @@ from worker.sandbox import Cell, Sandbox, usage
 sandbox = Sandbox(slots=1, preload=(), level=int(sys.argv[1]), probe=False)
 sandbox.start()
 pid = sandbox._process.pid
-code = "import os, time, ctypes\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\nos.fork() or os.setsid()\\nprint(1)\\ntime.sleep(60)"
+code = "import os, time, ctypes\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\n"
+code += "os.fork() or os.setsid()\\nprint(1)\\ntime.sleep(60)"
 sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *usage.processes(pid), flush=True))
 """
 

@@ -68,8 +68,8 @@ def _tell(event: dict[str, Any]) -> None:
 
 def _descriptors(spawn: Spawn) -> int:
     os.setsid()
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # what our own processes set for themselves is not the cell's
+    for unset in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(unset, signal.SIG_DFL)  # what our own processes set for themselves is not the cell's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     fds = spawn.fds
     # move ours out of the way of the numbers they must end at
@@ -113,7 +113,7 @@ def _surroundings(spawn: Spawn) -> None:
     )
     if spawn.level < 2:
         os.mkdir(tmp, 0o700)  # noqa: PTH102
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
     sys.stdout = sys.__stdout__ = Stream(runner.channel, packets.STDOUT)  # type: ignore[assignment,misc]
     sys.stderr = sys.__stderr__ = Stream(runner.channel, packets.STDERR)  # type: ignore[assignment,misc]
     if not sys.path or sys.path[0] != "":
@@ -155,7 +155,12 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
             linux.machine(), inet=inet, unix=private, ipc=private, unseen_memory=spawn.unseen_memory
         )
         linux.install_filter(program)
-    return {"landlock_abi": rules.abi if rules else 0, "seccomp": "seccomp" not in off, "uid": os.getuid(), **_verify(off)}
+    return {
+        "landlock_abi": rules.abi if rules else 0,
+        "seccomp": "seccomp" not in off,
+        "uid": os.getuid(),
+        **_verify(off),
+    }
 
 
 def _change_user(spawn: Spawn) -> None:
@@ -186,7 +191,7 @@ def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
             os.mkdir(f"{isolation.AREA}/.probe")  # noqa: PTH102
             os.rmdir(f"{isolation.AREA}/.probe")  # noqa: PTH106
         else:
-            os.listdir("/")
+            os.scandir("/").close()
     except PermissionError:
         if not refused:
             raise

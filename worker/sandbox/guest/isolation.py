@@ -59,7 +59,7 @@ def library_roots() -> list[str]:
     wanted |= {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
     executable = Path(sys.executable)
     while executable.is_symlink():  # every hop must resolve inside, too
-        target = Path(os.readlink(executable))
+        target = executable.readlink()
         executable = target if target.is_absolute() else executable.parent / target
         wanted.add(str(executable.parent.parent))
     wanted |= {os.path.realpath(path) for path in wanted}
@@ -139,13 +139,13 @@ class Jail:
         for name in _ROOT_LINKS:
             path = Path("/", name)
             if path.is_symlink():
-                links[name] = os.readlink(path)
+                links[name] = str(path.readlink())
             elif path.is_dir():
                 trees[str(path)] = linux.open_tree(str(path))
         return links
 
     def _furnish(self, devices: dict[str, int], copies: dict[str, bytes]) -> None:
-        for folder in ("dev/shm", "proc", AREA.lstrip("/"), "tmp", "etc", "run", "var"):  # noqa: S108 - inside the new root
+        for folder in ("dev/shm", "proc", AREA.lstrip("/"), "tmp", "etc", "run", "var"):
             Path(folder).mkdir(parents=True, exist_ok=True)
         Path("var/tmp").symlink_to("/tmp")  # noqa: S108
         for name, tree in devices.items():
@@ -197,7 +197,7 @@ def cell_namespaces(limits: dict[str, Any], uid: int, hidden: list[str], *, netw
     owner = f"uid={uid},gid={uid}"
     area = f"size={limits['disk_mb']}m,nr_inodes={limits['inodes']},mode=0755,{owner}"
     linux.mount("tmpfs", AREA, "tmpfs", mount_flags, area)
-    for folder in (HOME, f"{AREA}/tmp"):
+    for folder in (HOME, f"{AREA}/tmp"):  # noqa: S108
         os.mkdir(folder, 0o700)  # noqa: PTH102 - a standby is made hundreds of times a second
         os.chown(folder, uid, uid)
     kept = {root: linux.open_tree(root) for root in hidden}

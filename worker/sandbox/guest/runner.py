@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
@@ -27,7 +27,7 @@ _EVALUE: Final = 16 << 10
 _TRACEBACK: Final = 128 << 10
 
 
-class SoftTimeLimitExceeded(Exception):  # noqa: N818 - the name Celery's users know
+class SoftTimeLimitExceeded(Exception):
     """The cell's soft time limit has passed."""
 
 
@@ -37,21 +37,31 @@ SoftTimeLimitExceeded.__module__ = "builtins"
 channel: Final = Channel()
 
 
-class _Publisher(DisplayPublisher):  # type: ignore[misc]
+class _Publisher(DisplayPublisher):
     """Sends displays into the channel."""
 
-    def publish(self, data: Any, metadata: Any = None, **options: Any) -> None:
-        kind = "update_display_data" if options.get("update") else "display_data"
+    def publish(
+        self,
+        data: Any,
+        metadata: Any = None,
+        source: Any = None,
+        *,
+        transient: Any = None,
+        update: Any = False,
+        **kwargs: Any,
+    ) -> None:
+        del source, kwargs
+        kind = "update_display_data" if update else "display_data"
         event = {"type": kind, "data": _bundle(data), "metadata": metadata or {}}
-        if options.get("transient"):
-            event["transient"] = options["transient"]
+        if transient:
+            event["transient"] = transient
         channel.send(event)
 
     def clear_output(self, wait: bool = False) -> None:
         channel.send({"type": "clear_output", "wait": bool(wait)})
 
 
-class _Hook(DisplayHook):  # type: ignore[misc]
+class _Hook(DisplayHook):
     """Sends the value of the last expression into the channel."""
 
     def start_displayhook(self) -> None:
@@ -68,28 +78,33 @@ class _Hook(DisplayHook):  # type: ignore[misc]
             channel.send({**self._event, "execution_count": 1})
 
 
-class Shell(InteractiveShell):  # type: ignore[misc]
+class Shell(InteractiveShell):
     """An IPython shell whose every output goes into the channel."""
 
     def __init__(self, **options: Any) -> None:
         self.failure: dict[str, Any] | None = None
-        super().__init__(displayhook_class=_Hook, display_pub_class=_Publisher, **options)
+        super().__init__(  # type: ignore[no-untyped-call]
+            displayhook_class=_Hook, display_pub_class=_Publisher, **options
+        )
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         self.failure = describe(etype, evalue, stb)
 
     def system(self, cmd: str) -> None:
         """Run a shell command on the cell's own descriptors; there are no terminals here."""
-        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", self.var_expand(cmd, depth=1)])
+        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", self._expand(cmd, 2)])
 
     def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
         """Run a shell command and return what it printed."""
         from IPython.utils.text import LSString, SList
 
-        command = ["/bin/sh", "-c", self.var_expand(cmd, depth=depth + 1)]
+        command = ["/bin/sh", "-c", self._expand(cmd, depth + 2)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         text = done.stdout.decode("utf-8", "replace")
         return SList(text.splitlines()) if split else LSString(text)
+
+    def _expand(self, cmd: str, depth: int) -> str:
+        return str(self.var_expand(cmd, depth=depth))  # type: ignore[no-untyped-call]
 
     def ask_exit(self) -> None:
         """``exit()`` and ``quit()``."""
@@ -133,11 +148,11 @@ _REHEARSAL: Final = (
 )
 
 
-def rehearse(shell: Shell) -> None:
+def rehearse(shell: Any) -> None:
     """Run cells of our own with nobody listening, so that no real one pays for what they load."""
     stdout, stderr = sys.stdout, sys.stderr
-    sys.stdout = Stream(channel, packets.STDOUT)  # type: ignore[assignment]
-    sys.stderr = Stream(channel, packets.STDERR)  # type: ignore[assignment]
+    sys.stdout = Stream(channel, packets.STDOUT)
+    sys.stderr = Stream(channel, packets.STDERR)
     try:
         for module, code in _REHEARSAL:
             if not module or module in sys.modules:
@@ -148,7 +163,7 @@ def rehearse(shell: Shell) -> None:
     shell.reset(new_session=True)
 
 
-def run(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Run the cell.
 
     Args:
@@ -181,13 +196,13 @@ def run(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return {"status": "error", "error": failure}, 1
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """Run what a normal end of a process runs, then end it; the launcher bounds the time this may take."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-    except BaseException:  # noqa: S110 - whatever it is, the outcome is already told
-        pass
+    except BaseException:
+        pass  # whatever it is, the outcome is already told
     os._exit(code)
 
 

@@ -96,11 +96,16 @@ DENIED: Final[tuple[tuple[str, int | None, int | None], ...]] = (
     ("set_mempolicy_home_node", 450, 450),
 )
 #: refused as if the kernel were too old, so that libraries take their other way
-ABSENT: Final = (("clone3", 435, 435), ("memfd_secret", 447, 447))
+ABSENT: Final[tuple[tuple[str, int, int], ...]] = (("clone3", 435, 435), ("memfd_secret", 447, 447))
 #: objects that outlive the run; refused only where there is no ipc namespace
-SHARED_OBJECTS: Final = (("shmget", 29, 194), ("msgget", 68, 186), ("semget", 64, 190), ("mq_open", 240, 180))
+SHARED_OBJECTS: Final[tuple[tuple[str, int, int], ...]] = (
+    ("shmget", 29, 194),
+    ("msgget", 68, 186),
+    ("semget", 64, 190),
+    ("mq_open", 240, 180),
+)
 #: memory that sampling cannot see; refused only where there is no memory cgroup
-UNSEEN_MEMORY: Final = (("memfd_create", 319, 279), ("shmget", 29, 194))
+UNSEEN_MEMORY: Final[tuple[tuple[str, int, int], ...]] = (("memfd_create", 319, 279), ("shmget", 29, 194))
 
 _CALLS: Final = {
     "clone": (56, 220),
@@ -187,9 +192,10 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
     if machine == "x86_64":
         out.if_at_least(0x40000000, 0, 1)  # the x32 numbers repeat the table
         out.refuse(errno.ENOSYS)
-    out.refuse_calls(n for row in DENIED if (n := row[1 + column]) is not None)
+    numbers = [row[1] if column == 0 else row[2] for row in DENIED]
+    out.refuse_calls(number for number in numbers if number is not None)
     absent = [*ABSENT, *(() if unseen_memory else UNSEEN_MEMORY), *(() if ipc else SHARED_OBJECTS)]
-    out.refuse_calls(sorted({row[1 + column] for row in absent}), errno.ENOSYS)
+    out.refuse_calls(sorted({row[1] if column == 0 else row[2] for row in absent}), errno.ENOSYS)
     families = [_AF_UNIX] * unix + [_AF_INET, _AF_INET6] * inet
     for name, body in {
         "clone": _masked(0, _NEW_NAMESPACES),

@@ -24,6 +24,8 @@ from typing import Any, Final, NoReturn
 from . import init, isolation, linux, tree
 
 _MESSAGE: Final = 1 << 16
+#: how kernels and containers refuse namespaces
+_REFUSALS: Final = {errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno.EACCES, errno.EUSERS}
 
 
 class Zygote:
@@ -97,7 +99,7 @@ class Zygote:
     def _give_up(self, why: str, error: OSError | None = None) -> None:
         self._level = 1
         self._missing.append(why)
-        if error is not None and error.errno not in (errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno.EACCES):
+        if error is not None and error.errno not in _REFUSALS:
             raise error
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
 
@@ -212,7 +214,7 @@ def _figures(shell: Any) -> None:
     from matplotlib_inline.backend_inline import configure_inline_support, flush_figures
 
     pyplot.switch_backend("module://matplotlib_inline.backend_inline")
-    configure_inline_support(shell, "module://matplotlib_inline.backend_inline")
+    configure_inline_support(shell, "module://matplotlib_inline.backend_inline")  # type: ignore[no-untyped-call]
     if flush_figures not in shell.events.callbacks["post_execute"]:
         shell.events.register("post_execute", flush_figures)
 

@@ -1,0 +1,86 @@
+"""Control groups of both versions, on a folder that looks like one where the real one is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.sandbox import cgroup
+
+V2 = "30 24 0:26 / {base} rw,nosuid - cgroup2 cgroup2 rw\n"
+
+
+def fake_v2(folder: Path, controllers: str) -> Path:
+    """A /proc/self that points into ``folder`` as a version 2 hierarchy; returns it."""
+    base, proc = folder / "cgroup", folder / "proc"
+    own = base / "unit.service"
+    own.mkdir(parents=True)
+    proc.mkdir()
+    (proc / "mountinfo").write_text(V2.format(base=base))
+    (proc / "cgroup").write_text("0::/unit.service\n")
+    (own / "cgroup.controllers").write_text(controllers)
+    (own / "cgroup.subtree_control").write_text("")
+    (own / "cgroup.procs").write_text("")
+    return proc
+
+
+def test_second_version_is_found_and_prepared(tmp_path: Path) -> None:
+    """A delegated group gets its controllers enabled, and groups below it their limits."""
+    proc = fake_v2(tmp_path, "cpu memory pids")
+    groups, why = cgroup.find(proc)
+    assert groups is not None, why
+    assert groups.version == 2
+    own = tmp_path / "cgroup/unit.service"
+    assert (own / "cgroup.subtree_control").read_text() == "+memory +pids"
+    group = groups.group("1")
+    folder = next(own.glob("codeexec-*-1"))
+    for name in ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cgroup.procs"):
+        (folder / name).touch()
+    group.limit(100, 11)
+    group.add(42)
+    assert (folder / "memory.max").read_text() == str(100 << 20)
+    assert (folder / "memory.swap.max").read_text() == "0"
+    assert (folder / "pids.max").read_text() == "11"
+    (folder / "memory.events").write_text("low 0\noom 2\noom_kill 2\noom_group_kill 1\n")
+    (folder / "memory.peak").write_text("12345\n")
+    assert group.oom_kills() == 2
+    assert group.peak() == 12345
+    assert group.processes() == [42]
+
+
+def test_without_the_memory_controller_there_is_a_reason(tmp_path: Path) -> None:
+    """A group without the memory controller is of no use, and the report says so."""
+    groups, why = cgroup.find(fake_v2(tmp_path, "cpu"))
+    assert groups is None
+    assert "memory controller is not delegated" in why
+
+
+def test_nothing_mounted(tmp_path: Path) -> None:
+    """No hierarchy at all is a reason, too."""
+    (tmp_path / "mountinfo").write_text("30 24 0:26 / / rw - ext4 /dev/vda rw\n")
+    (tmp_path / "cgroup").write_text("0::/\n")
+    assert cgroup.find(tmp_path) == (None, "no cgroup file system is mounted")
+
+
+def test_groups_of_dead_launchers_are_swept(tmp_path: Path) -> None:
+    """What a killed launcher left behind goes when the next one starts."""
+    proc = fake_v2(tmp_path, "memory pids")
+    dead = tmp_path / "cgroup/unit.service/codeexec-999999999-7"
+    dead.mkdir()
+    cgroup.find(proc)
+    assert not dead.exists()
+
+
+def test_real_group() -> None:
+    """Where this machine lets us, a real group takes limits and goes away."""
+    groups, why = cgroup.find()
+    if groups is None:
+        pytest.skip(why)
+    group = groups.group("test")
+    try:
+        group.limit(64, 5)
+        assert group.processes() == []
+        assert group.oom_kills() == 0
+    finally:
+        assert group.remove()

@@ -1,0 +1,129 @@
+"""The launcher's end of the zygote: starts it, orders processes from it, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from typing import Any, Final
+
+from . import bootstrap, users
+
+_START_S: Final = 120.0
+_MESSAGE: Final = 1 << 16
+
+
+class ZygoteFailed(Exception):
+    """The zygote did not start."""
+
+
+class Nursery:
+    """One zygote."""
+
+    def __init__(self, python: str, guards_off: list[str]) -> None:
+        self._python, self._guards_off = python, guards_off
+        self._socket: socket.socket | None = None
+        self._pid_fd = -1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, config: dict[str, Any], missing: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Start the zygote; returns what it says about itself.
+
+        Args:
+            config: ``level`` to try, ``preload``, ``network``.
+            missing: what earlier tries lacked.
+
+        Raises:
+            ZygoteFailed: it did not start; the text says why.
+        """
+        near = self._execute(config)
+        process = self._process
+        assert process is not None
+        while True:
+            data, fds, _, _ = socket.recv_fds(near, _MESSAGE, 1)
+            if not data:
+                raise ZygoteFailed(f"the interpreter {self._python} did not start: {_last_words(process)}")
+            message = json.loads(data)
+            if message["op"] == "map":
+                near.send(b"mapped" if users.write_maps(process.pid) else b"refused")
+            elif message["op"] == "child":
+                self._pid_fd = fds[0]
+            elif message["op"] == "retry":
+                near.close()
+                process.wait()
+                self._pid_fd = -1
+                return self.start({**config, "level": 1}, (*missing, message["text"]))
+            elif message["op"] == "broken":
+                raise ZygoteFailed(message["text"])
+            elif message["op"] == "ready":
+                near.settimeout(None)
+                if process.stderr is not None:
+                    process.stderr.close()
+                if self._pid_fd >= 0:
+                    process.wait()  # only the process 1 that it forked goes on
+                self._socket = near
+                return {**message, "missing": [*missing, *message["missing"]]}
+
+    def _execute(self, config: dict[str, Any]) -> socket.socket:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        far.set_inheritable(True)
+        off = self._guards_off
+        with far:
+            self._process = subprocess.Popen(
+                bootstrap.zygote_command(self._python, far.fileno(), config),
+                env=None if "env" in off else {},
+                pass_fds=() if "fds" in off else (far.fileno(),),
+                close_fds="fds" not in off,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+            )
+        near.settimeout(_START_S)
+        return near
+
+    def fileno(self) -> int:
+        """For a selector."""
+        assert self._socket is not None
+        return self._socket.fileno()
+
+    def order(self, message: dict[str, Any], fds: list[int]) -> None:
+        """Ask for a process.
+
+        Raises:
+            OSError: the zygote does not listen any more.
+        """
+        assert self._socket is not None
+        socket.send_fds(self._socket, [json.dumps(message).encode()], fds)
+
+    def receive(self) -> tuple[dict[str, Any] | None, list[int]]:
+        """An answer; nothing when the zygote is dead."""
+        assert self._socket is not None
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, _MESSAGE, 1)
+        except OSError:
+            return None, []
+        return (json.loads(data), list(fds)) if data else (None, [])
+
+    def reap(self) -> None:
+        """One of its children has died."""
+        with contextlib.suppress(OSError):
+            self.order({"op": "reap"}, [])
+
+    def close(self) -> None:
+        """End it, and with it, as process 1 of a namespace, every run."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._pid_fd >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    os.set_blocking(process.stderr.fileno(), False)
+    return (process.stderr.read() or b"").decode("utf-8", "replace").strip()[-2000:]
