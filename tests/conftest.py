@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import pytest
 
 # importlib mode puts no test folder on the path, and the helpers live beside this file
 sys.path.insert(0, str(Path(__file__).parent))
+
+# a shell that starts us in the background has us ignore it, and every process we start would too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from support import PrivateServer, private_server
 

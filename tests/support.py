@@ -105,7 +105,7 @@ class PrivateServer:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(self._answers, 20, "the test server's PONG")
+        wait_until(self._answers, 60, "the test server's PONG")
         return self
 
     def stop(self) -> None:
@@ -124,7 +124,7 @@ class PrivateServer:
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
 

@@ -68,7 +68,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     patch.setenv("CODEEXEC_HOME", f"{directory}/c")
     local.stop()
     patch.undo()
-    wait_until(lambda: not processes_mentioning(f"{directory}/c"), 10, "the end of the cluster")
+    wait_until(lambda: not processes_mentioning(f"{directory}/c"), 60, "the end of the cluster")
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -205,7 +205,7 @@ def test_missing_worker_is_said_and_interrupt_cancels(client: Client, tmp_path: 
     assert running.stderr is not None
     assert "0 workers listen on code_execution" in running.stderr.readline()
     running.send_signal(signal.SIGINT)
-    assert running.wait(20) == 130
+    assert running.wait(60) == 130
     running.stderr.close()
     (job,) = client.jobs()
     assert job.status is Status.CANCELLED
@@ -423,7 +423,7 @@ def test_run_streams(cluster: dict[str, str]) -> None:
     assert running.stdout.readline() == "first\n"
     assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    assert running.wait(20) == 130
+    assert running.wait(60) == 130
     for stream in (running.stdout, running.stderr):
         assert stream is not None
         stream.close()
@@ -447,7 +447,7 @@ def test_worker_joins_the_embedded_cluster(cluster: dict[str, str]) -> None:
     done = finished(cluster, "run", "--queue", "extra", "-", input_="print('there')")
     assert done.stdout == "there\n"
     running.send_signal(signal.SIGTERM)
-    assert running.wait(30) == 0
+    assert running.wait(60) == 0
     assert running.stderr is not None
     running.stderr.close()
 

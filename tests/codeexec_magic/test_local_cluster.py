@@ -45,7 +45,7 @@ def home(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     yield Home.locate()
     monkeypatch.setenv("CODEEXEC_HOME", str(short_tmp / "c"))
     local.stop()
-    wait_until(lambda: not members(short_tmp / "c"), 10, "the end of the cluster's processes")
+    wait_until(lambda: not members(short_tmp / "c"), 60, "the end of the cluster's processes")
 
 
 def members(path: Path) -> dict[int, str]:
@@ -166,7 +166,7 @@ def test_killed_kernel_leaves_a_usable_cluster(home: Home) -> None:
     assert starter.stdout is not None
     pid = next(int(line.split()[1]) for line in starter.stdout if line.startswith("pid"))
     starter.kill()
-    starter.communicate(timeout=10)
+    starter.communicate(timeout=60)
     assert local.ensure().pid == pid
 
 
@@ -177,7 +177,7 @@ def test_kernel_killed_while_it_starts_the_cluster(home: Home) -> None:
     assert starter.stdout is not None
     starter.stdout.readline()
     starter.kill()
-    starter.communicate(timeout=10)
+    starter.communicate(timeout=60)
     assert process_alive(local.ensure().pid)
     assert len([line for line in members(home.path).values() if "-server" in line]) == 1
 
@@ -189,7 +189,7 @@ def test_interrupt_of_the_kernel_does_not_reach_it(home: Home) -> None:
     assert any(line.startswith("pid") for line in starter.stdout)
     before = pids()
     os.killpg(starter.pid, signal.SIGINT)
-    starter.communicate(timeout=10)
+    starter.communicate(timeout=60)
     assert starter.returncode != 0
     local.ensure()
     assert pids() == before
@@ -239,11 +239,11 @@ def test_idle_cluster_stops_itself(home: Home, monkeypatch: pytest.MonkeyPatch) 
         kept = connect(cluster)
         # longer than the idle time, measured by the server's own clock through the connection that must keep it up
         began = client.info("server")["uptime_in_seconds"]
-        wait_until(lambda: client.info("server")["uptime_in_seconds"] >= began + 3, 10, "three seconds")
+        wait_until(lambda: client.info("server")["uptime_in_seconds"] >= began + 3, 60, "three seconds")
         kept.close()
         assert process_alive(cluster.pid)
     family = descendants(cluster.pid)
-    wait_until(lambda: not members(home.path), 20, "the end of the idle cluster")
+    wait_until(lambda: not members(home.path), 60, "the end of the idle cluster")
     assert not any(map(process_alive, family))
     assert local.find() is None
     assert not home.socket.exists()
@@ -268,11 +268,11 @@ def test_waiting_work_keeps_it_up(home: Home, monkeypatch: pytest.MonkeyPatch) -
         client.zadd("codeexec:default:running", {"somebody": 2**52})
     with connect(cluster) as client:
         began = client.info("server")["uptime_in_seconds"]
-    wait_until(lambda: _uptime(cluster) >= began + 3, 10, "three seconds")
+    wait_until(lambda: _uptime(cluster) >= began + 3, 60, "three seconds")
     assert process_alive(cluster.pid), log.read_text()
     with connect(cluster) as client:
         client.delete("codeexec:default:running")
-    wait_until(lambda: not members(home.path), 20, "the end of the idle cluster")
+    wait_until(lambda: not members(home.path), 60, "the end of the idle cluster")
 
 
 def _uptime(cluster: local.Cluster) -> int:
@@ -286,7 +286,7 @@ def test_lost_folder_ends_the_cluster(home: Home, monkeypatch: pytest.MonkeyPatc
     local.ensure()
     assert members(home.path)
     shutil.rmtree(home.path)
-    wait_until(lambda: not members(home.path), 20, "the end of the lost cluster")
+    wait_until(lambda: not members(home.path), 60, "the end of the lost cluster")
     assert process_alive(local.ensure().pid)
 
 

@@ -89,7 +89,7 @@ def test_killed_worker_runs_again(worker: Supervised, broker: celery.Celery, tmp
     wait_until(lambda: worker.logged(" ready.") == 2, 30, "the second start")
     (tmp_path / "release").touch()
     broker.send_task("hold", [str(tmp_path / "started"), str(tmp_path / "release")], queue=QUEUE)
-    wait_until((tmp_path / "started.done").exists, 10, "the task")
+    wait_until((tmp_path / "started.done").exists, 60, "the task")
     assert worker.children() != {before}
     assert worker.logged("was killed by SIGKILL") == 1
 
@@ -107,9 +107,9 @@ def test_first_signal_lets_the_worker_finish(
 ) -> None:
     """The running task ends before the worker does, and the supervisor exits with 0."""
     broker.send_task("hold", [str(tmp_path / "started"), str(tmp_path / "release")], queue=QUEUE)
-    wait_until((tmp_path / "started").exists, 10, "the task")
+    wait_until((tmp_path / "started").exists, 60, "the task")
     worker.send(number)
-    wait_until(lambda: worker.logged("finishes what it runs"), 10, "the answer to the signal")
+    wait_until(lambda: worker.logged("finishes what it runs"), 60, "the answer to the signal")
     assert worker.process.poll() is None
     (tmp_path / "release").touch()
     assert worker.process.wait(20) == 0
@@ -120,9 +120,9 @@ def test_first_signal_lets_the_worker_finish(
 def test_second_signal_ends_it_at_once(worker: Supervised, broker: celery.Celery, tmp_path: Path) -> None:
     """A task that never ends cannot hold up somebody who asks twice."""
     broker.send_task("hold", [str(tmp_path / "started"), str(tmp_path / "release")], queue=QUEUE)
-    wait_until((tmp_path / "started").exists, 10, "the task")
+    wait_until((tmp_path / "started").exists, 60, "the task")
     worker.send(signal.SIGTERM)
-    wait_until(lambda: worker.logged("finishes what it runs"), 10, "the answer to the signal")
+    wait_until(lambda: worker.logged("finishes what it runs"), 60, "the answer to the signal")
     worker.send(signal.SIGTERM)
     assert worker.process.wait(10) == 1
     wait_until(lambda: not worker.children(), 5, "the worker's end")
@@ -144,7 +144,7 @@ def test_folder_with_a_worker_module_does_not_shadow_ours(
     (tmp_path / "supervised_shadow.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path)
     started.append(Supervised(worker_command(app="supervised_shadow", slots=1, queues=["q"]), tmp_path / "log"))
-    wait_until(lambda: started[0].logged("starting it again"), 20, "the worker's end")
+    wait_until(lambda: started[0].logged("starting it again"), 60, "the worker's end")
     assert not started[0].logged("shadowed")
 
 
