@@ -14,10 +14,10 @@ import pytest
 # importlib mode puts no test folder on the path, and the helpers live beside this file
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support import PrivateServer, private_server
+
 # a shell that starts us in the background has us ignore it, and every process we start would too
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-from support import PrivateServer, private_server
 
 
 @pytest.fixture
