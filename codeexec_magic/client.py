@@ -101,7 +101,7 @@ class Client:
         hard_timeout: float | None = None,
         memory_mb: int | None = None,
         limits: Mapping[str, float] | None = None,
-        retries: int = 3,
+        retries: int | None = None,
         retry_waits: Iterable[float] | None = None,
         cache: bool | str = True,
         network: bool = False,
@@ -119,8 +119,8 @@ class Client:
             hard_timeout: seconds after which the cell is killed. Default: ``timeout`` + 30.
             memory_mb: limit for the cell's whole process tree. Default 1024.
             limits: any other field of :class:`~codeexec_magic.contract.Limits`.
-            retries: runs after a first one that ended by timeout, cpu, memory or internal. Default 3.
-            retry_waits: seconds before each retry, +-20 %. Default 5, 25, 125.
+            retries: runs after a first one that ended by timeout, cpu, memory or internal. Default: the setting, 3.
+            retry_waits: seconds before each retry, +-20 %. Default: the setting, 5, 25, 125.
             cache: True or ``use``; ``refresh`` runs and stores; False or ``off`` does neither.
             network: ask for network access; workers grant it only if configured so.
             inputs: JSON values bound as variables in the cell.
@@ -134,6 +134,8 @@ class Client:
         """
         self.check_code(code)
         asked = asked_limits(queue, timeout, hard_timeout, memory_mb, limits)
+        retries = self.settings.retries if retries is None else retries
+        retry_waits = self.settings.retry_waits_s if retry_waits is None else retry_waits
         request = build_request(code, queue, asked, retries, retry_waits, cache, network, inputs, outputs, label)
         try:
             self._check_queue(queue, asked)

@@ -29,6 +29,8 @@ class Settings:
     code_kb: int = 1024  #: [CODEEXEC_MAX_CODE_KB] largest source accepted
     cache_ttl_s: float = 3600.0  #: [CODEEXEC_CACHE_TTL_S]
     result_ttl_s: float = 3600.0  #: [CODEEXEC_RESULT_TTL_S] how long finished jobs and their output are kept
+    retries: int = 3  #: [CODEEXEC_RETRIES] runs after a first failed one, where the job does not say
+    retry_waits_s: tuple[float, ...] = (5.0, 25.0, 125.0)  #: [CODEEXEC_RETRY_WAITS_S] before each, +-20 %
     lease_s: float = 8.0  #: [CODEEXEC_LEASE_S] a worker silent for this long is taken for dead
     max_queue: int = 1_000_000  #: [CODEEXEC_MAX_QUEUE] submissions beyond this length of a queue are refused
     dead_letters: int = 1000  #: [CODEEXEC_MAX_DEAD_LETTERS] kept entries; older ones are trimmed and counted
@@ -200,6 +202,22 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.strip().isdigit() or int(text) > 100:
+        raise ValueError("must be a whole number from 0 to 100")
+    return int(text)
+
+
+def _waits(text: str) -> tuple[float, ...]:
+    try:
+        waits = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        waits = ()
+    if not waits or not all(0 <= wait <= 86_400 for wait in waits):
+        raise ValueError("must be seconds from 0 to 86400, like 5,25,125")
+    return waits
+
+
 def _level(text: str) -> int:
     if text.strip() not in ("0", "1", "2"):
         raise ValueError("must be 0, 1 or 2")
@@ -234,6 +252,8 @@ _VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("code_kb", "CODEEXEC_MAX_CODE_KB", _whole),
     ("cache_ttl_s", "CODEEXEC_CACHE_TTL_S", _seconds),
     ("result_ttl_s", "CODEEXEC_RESULT_TTL_S", _seconds),
+    ("retries", "CODEEXEC_RETRIES", _count),
+    ("retry_waits_s", "CODEEXEC_RETRY_WAITS_S", _waits),
     ("lease_s", "CODEEXEC_LEASE_S", _seconds),
     ("max_queue", "CODEEXEC_MAX_QUEUE", _whole),
     ("dead_letters", "CODEEXEC_MAX_DEAD_LETTERS", _whole),

@@ -128,6 +128,15 @@ def test_a_full_queue_names_its_length(redis_server: PrivateServer, client: Clie
             small.submit("2")
 
 
+def test_retries_default_to_the_deployments_setting(redis_server: PrivateServer, client: Client) -> None:
+    """A job may say otherwise."""
+    settings = Settings(retries=1, retry_waits_s=(2.0,))
+    with Client(redis_server.url, settings=settings) as own:
+        assert own.submit("1").state().retries == 1
+        assert own.submit("2", retries=7).state().retries == 7
+    assert client.submit("3").state().retries == 3
+
+
 def test_a_job_can_be_found_and_cancelled_from_elsewhere(redis_server: PrivateServer, client: Client) -> None:
     """The id, or its beginning, is enough; Celery's result shows the outcome too."""
     from celery import Celery

@@ -28,6 +28,8 @@ def test_variables_are_read_and_typed() -> None:
             "CODEEXEC_MAX_MEMORY_MB": "512",
             "CODEEXEC_MAX_SECONDS": "60",
             "CODEEXEC_RESULT_TTL_S": "1.5",
+            "CODEEXEC_RETRIES": "0",
+            "CODEEXEC_RETRY_WAITS_S": "1, 2.5",
         }
     )
     assert settings.broker_url == "redis://h:6379/0"
@@ -37,6 +39,7 @@ def test_variables_are_read_and_typed() -> None:
         True,
         1.5,
     )
+    assert (settings.retries, settings.retry_waits_s) == (0, (1.0, 2.5))
     assert (settings.ceiling.memory_mb, settings.ceiling.hard_s, settings.ceiling.soft_s) == (512, 60, 60)
 
 
@@ -49,6 +52,8 @@ def test_variables_are_read_and_typed() -> None:
         ("CODEEXEC_ALLOW_NETWORK", "maybe"),
         ("CODEEXEC_RESULT_TTL_S", "nan"),
         ("CODEEXEC_LEASE_S", "-1"),
+        ("CODEEXEC_RETRIES", "-1"),
+        ("CODEEXEC_RETRY_WAITS_S", "soon"),
         ("CELERY_BROKER_URL", "amqp://h"),
         ("CELERY_RESULT_BACKEND", "redis://"),
         ("CODEEXEC_NAMESPACE", "a b"),
