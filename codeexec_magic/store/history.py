@@ -121,3 +121,41 @@ def _waits(value: Any) -> Waits:
     if len(waits) != len(BUCKETS) + 1:
         raise ValueError("a histogram of another version")
     return waits
+
+
+class History:
+    """The samples of the last minutes, gathered from one reading after the other."""
+
+    def __init__(self) -> None:
+        self._samples: dict[int, Sample] = {}
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Oldest first."""
+        return list(self._samples.values())
+
+    def add(self, samples: Iterable[Sample], now: Sample) -> None:
+        """Take in what workers wrote, and ``now`` too where they fell silent."""
+        found = {one.at_ms: one for one in samples}
+        latest = max([*found, *self._samples], default=0)
+        if now.at_ms - latest >= 1.5 * SAMPLE_S * 1000:
+            found[now.at_ms] = now
+        oldest = now.at_ms - (SHOWN_S + 2 * SAMPLE_S) * 1000
+        kept = self._samples | found
+        self._samples = {at: kept[at] for at in sorted(kept) if at >= oldest}
+
+    def since(self, now: Sample, seconds: float) -> Sample | None:
+        """The sample from this long ago, or the oldest there is; None without any before ``now``."""
+        before = [one for one in self._samples.values() if one.at_ms < now.at_ms]
+        old_enough = [one for one in before if now.at_ms - one.at_ms >= seconds * 1000]
+        return old_enough[-1] if old_enough else (before[0] if before else None)
+
+    def waits(self, now: Sample, queue: str | None = None, seconds: float = SHOWN_S) -> Waits:
+        """Starts by their wait, over the last ``seconds``; of one queue or of all."""
+        then = self.since(now, seconds)
+        total = [0] * (len(BUCKETS) + 1)
+        for name, one in now.queues.items():
+            if queue in (None, name):
+                old = then.queues.get(name, QueueSample()) if then else QueueSample()
+                total = [a + b for a, b in zip(total, between(old.waits, one.waits), strict=True)]
+        return tuple(total)

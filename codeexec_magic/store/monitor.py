@@ -17,10 +17,8 @@ from codeexec_magic.store.overview import WorkerInfo
 from codeexec_magic.store.state import JobState, Snapshot
 
 #: in the order in which the script reads them
-_FIELDS = (
-    "status queue label worker submitted_at queued_at started_at finished_at runs failures crashes due_at waited_ms "
-    "reason leader cached_age_ms cancel attempts code_hash"
-).split()
+_FIELDS = """status queue label worker submitted_at queued_at started_at finished_at runs failures crashes due_at
+waited_ms reason leader cached_age_ms cancel attempts code_hash""".split()  # noqa: SIM905, one line per name hides the order
 _CODE = re.compile(r'"code":\s*"((?:[^"\\]|\\.)*)')
 
 
@@ -138,7 +136,7 @@ def read(store: JobStore, query: Query | None = None) -> Reading:
         retrying=int(totals[1]),
         dead=int(totals[2]),
         known=int(totals[3]),
-        workers=tuple(_worker(*one, now) for one in workers),
+        workers=tuple(_worker(name, seen, about, now) for name, seen, about in workers),
         counters=_counters(counters),
         samples=tuple(decode(samples)),
         jobs=tuple(row for one in jobs if (row := _row(one, now)) is not None),
