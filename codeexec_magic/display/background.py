@@ -80,7 +80,7 @@ class BackgroundView:
             self._card.keep()
         self._write_output()
         if error is not None:
-            self._origin.shell._showtraceback(type(error), error, lines)
+            self._origin.error(error, lines)
         publish_card(self._origin, state, self._policy)
 
     def _draw(self) -> None:
@@ -98,7 +98,6 @@ class BackgroundView:
                 out.write(output["text"])
                 out.flush()
             elif output["output_type"] == "display_data":
-                transient = {key: f"{self._scope}:{value}" for key, value in output["transient"].items()}
-                self._origin.shell.display_pub.publish(
-                    data=output["data"], metadata=output["metadata"], transient=transient
-                )
+                own = output["transient"].get("display_id")
+                name = f"{self._scope}:{own}" if own is not None else None
+                self._origin.publish(output["data"], name, metadata=output["metadata"])

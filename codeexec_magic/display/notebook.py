@@ -39,7 +39,7 @@ class NotebookView:
         self._embedded = embedded
         self._policy = policy
         self._cancel = cancel
-        self._replay = Replay(origin.shell, policy, job_id, cleared=self._put_back)
+        self._replay = Replay(origin, policy, job_id, cleared=self._put_back)
         self._display_id = uuid.uuid4().hex
         self._card: live.LiveCard | None = None
         self._widgets = origin.attended and live.available()

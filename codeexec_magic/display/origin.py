@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ class Origin:
             with self.here():
                 function()
 
-        # the copied context is what kernels before 7.4 look at; a copy of it may be entered by several threads
+        # the copied context is what kernel 7.3 looks at; a copy of it may be entered by several threads
         self._context.copy().run(inside)
 
     @contextlib.contextmanager
@@ -51,7 +52,44 @@ class Origin:
         finally:
             self.shell.reset_thread_parent(token)
 
-    def publish(self, data: Mapping[str, Any], display_id: str | None = None, *, update: bool = False) -> None:
-        """Send a MIME bundle of our own to the cell."""
+    def publish(
+        self,
+        data: Mapping[str, Any],
+        display_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        update: bool = False,
+    ) -> None:
+        """Send a MIME bundle to the cell."""
+        bundle, told = dict(data), dict(metadata or {})
         transient = {"display_id": display_id} if display_id else {}
-        self.shell.display_pub.publish(data=dict(data), metadata={}, transient=transient, update=update)
+        if self._elsewhere():
+            kind = "update_display_data" if update else "display_data"
+            self._send(kind, {"data": bundle, "metadata": told, "transient": transient})
+        else:
+            self.shell.display_pub.publish(data=bundle, metadata=told, transient=transient, update=update)
+
+    def clear_output(self, *, wait: bool) -> None:
+        """Clear what the cell shows."""
+        if self._elsewhere():
+            self._send("clear_output", {"wait": wait})
+        else:
+            self.shell.display_pub.clear_output(wait=wait)
+
+    def error(self, error: BaseException, lines: list[str]) -> None:
+        """Show a traceback without raising."""
+        if self._elsewhere():
+            content = {"ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+            self._send("error", content)
+        else:
+            self.shell._showtraceback(type(error), error, lines)
+
+    def _elsewhere(self) -> bool:
+        """Whether the shell would send this thread's displays to whichever cell runs now: kernels before 7 do."""
+        if self.kernel is None or self._parent is None or threading.current_thread() is threading.main_thread():
+            return False
+        return not hasattr(self.kernel, "_supports_kernel_subshells")
+
+    def _send(self, kind: str, content: dict[str, Any]) -> None:
+        kernel: Any = self.kernel
+        kernel.session.send(kernel.iopub_socket, kind, content, parent=self._parent, ident=kernel.topic(kind))

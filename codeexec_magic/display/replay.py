@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.sanitize import Policy, terminal_text
 from codeexec_magic.display.transcript import display_id, stream_text
 
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
 
 class Replay:
-    """Writes to the shell's streams and display publisher, in the order in which things happened.
+    """Writes to the streams and the cell's displays, in the order in which things happened.
 
     Args:
-        shell: whose output it is.
+        origin: the cell whose output it is.
         policy: what may be shown.
         scope: prefix for display ids, so that a cell can update its own displays and nobody else's.
         terminal: the output goes to a terminal.
@@ -26,14 +24,14 @@ class Replay:
 
     def __init__(
         self,
-        shell: InteractiveShell,
+        origin: Origin,
         policy: Policy,
         scope: str,
         *,
         terminal: bool = False,
         cleared: Callable[[], None] | None = None,
     ) -> None:
-        self._shell = shell
+        self._origin = origin
         self._policy = policy
         self._scope = scope
         self._terminal = terminal
@@ -87,19 +85,18 @@ class Replay:
         data = self._policy.bundle(event["data"])
         if self._terminal and "text/plain" in data:
             data["text/plain"] = terminal_text(data["text/plain"])
-        transient = {key: f"{self._scope}:{value}" for key, value in display_id(event).items()}
+        own = display_id(event).get("display_id")
         self._before_output()
-        self._shell.display_pub.publish(
-            data=data,
+        self._origin.publish(
+            data,
+            f"{self._scope}:{own}" if own is not None else None,
             metadata=self._policy.metadata(data, event.get("metadata")),
-            transient=transient,
-            update=update and bool(transient),
+            update=update and own is not None,
         )
         self.at_line_start = True
 
     def _clear(self, *, wait: bool) -> None:
-        publisher: Any = self._shell.display_pub
-        publisher.clear_output(wait=wait)
+        self._origin.clear_output(wait=wait)
         self._clear_next = wait
         if not wait:
             self._put_back()

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render
+from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
     from codeexec_magic.store import JobState
 
 
@@ -22,14 +21,14 @@ class TerminalView:
     """Used from the main thread.
 
     Args:
-        shell: whose output it is.
+        origin: the prompt it was called from.
         policy: what the job may show.
         job_id: the job.
     """
 
-    def __init__(self, shell: InteractiveShell, policy: Policy, job_id: str) -> None:
+    def __init__(self, origin: Origin, policy: Policy, job_id: str) -> None:
         self._policy = policy
-        self._replay = Replay(shell, policy, job_id, terminal=True)
+        self._replay = Replay(origin, policy, job_id, terminal=True)
         self._line = ""
         self._told_no_worker = False
         self._rewrites = sys.stdout.isatty()

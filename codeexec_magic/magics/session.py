@@ -108,7 +108,7 @@ class Session:
         origin = Origin(self.shell)
         view: NotebookView | TerminalView
         if origin.kernel is None:
-            view = TerminalView(self.shell, policy, job.id)
+            view = TerminalView(origin, policy, job.id)
         else:
             view = NotebookView(
                 origin, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
@@ -180,8 +180,7 @@ class Session:
                 view.finish(watch.final, error)
             else:
                 if error is not None:
-                    shell: Any = self.shell
-                    shell._showtraceback(type(error), error, error._render_traceback_())  # type: ignore[attr-defined]
+                    origin.error(error, error._render_traceback_())  # type: ignore[attr-defined]
                 view.finish(watch.final)
             if watch.final.status is Status.DEAD_LETTERED:
                 self._offer_dead_letter(origin, watch.job)

@@ -66,9 +66,12 @@ def notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iter
 
         def open_notebook(*cells: str, name: str = "") -> Notebook:
             name = name or f"{request.node.name.translate(str.maketrans('[]/', '---'))}.ipynb"
-            book = Notebook(lab, page, name, ["%load_ext codeexec_magic", *cells]).open()
+            first = "%load_ext codeexec_magic\nimport sys, ipykernel; print(sys.executable, ipykernel.version_info[0])"
+            book = Notebook(lab, page, name, [first, *cells]).open()
             opened.append(book)
-            book.run(0)
+            python, major = book.run(0).split()
+            assert python == os.environ.get("CODEEXEC_KERNEL_PYTHON", sys.executable)
+            book.kernel_major = int(major)
             return book
 
         yield open_notebook

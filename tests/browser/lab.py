@@ -104,7 +104,9 @@ class Lab:
             argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
         private = {name: str(self.directory / folder) for name, folder in folders.items()}
-        return {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **private, **env}
+        # a virtual environment's own kernel would stand before the one named above
+        fixed = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "JUPYTER_PREFER_ENV_PATH": "0"}
+        return {**os.environ, **fixed, **private, **env}
 
 
 class Notebook:
@@ -113,6 +115,8 @@ class Notebook:
     def __init__(self, lab: Lab, page: Page, name: str, cells: Sequence[str]) -> None:
         self.lab, self.page, self.name = lab, page, name
         self.path = lab.notebooks / name
+        #: of ipykernel
+        self.kernel_major = 0
         notebook = new_notebook(cells=[new_code_cell(source) for source in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.path)

@@ -42,6 +42,11 @@ def test_cancel_while_blocked(notebook: Open) -> None:
     book = notebook(SLOW, "print('next')")
     book.start(1)
     book.says(1, "line 3")
+    if book.kernel_major < 7:
+        # such kernels handle clicks after the cell: no button then, and Stop does the same
+        book.says(1, "Running")
+        assert book.output(1).get_by_role("button", name="Cancel").count() == 0
+        return
     pressed = time.monotonic()
     book.output(1).get_by_role("button", name="Cancel").click()
     book.says(1, "RemoteCancelled")

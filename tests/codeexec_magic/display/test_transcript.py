@@ -8,6 +8,7 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
+from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
@@ -103,7 +104,7 @@ class Screen:
         self.pub = CapturingDisplayPublisher()
         self.shell.display_pub = self.pub
         self.put_back = 0
-        self.replay = Replay(self.shell, Policy(), "job", cleared=self._cleared, **options)
+        self.replay = Replay(Origin(self.shell), Policy(), "job", cleared=self._cleared, **options)
 
     def _cleared(self) -> None:
         self.put_back += 1
