@@ -145,8 +145,8 @@ class Reconciler:
     def _repair_results(self) -> None:
         """A worker that died between recording an outcome and telling Celery leaves this to us."""
         with broker_errors(self.store.url):
-            ended: Any = self.store.redis.zrangebyscore(
-                f"{self.store.prefix}finished", self._checked_ms, "+inf", 0, 500
+            ended: Any = self.store.redis.zrevrangebyscore(
+                f"{self.store.prefix}finished", "+inf", self._checked_ms, 0, 500
             )
         if not ended:
             return
