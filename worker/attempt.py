@@ -102,6 +102,8 @@ class Attempt:
 
     def _record(self, begun: Begun, outcome: Outcome, publisher: Publisher) -> None:
         runtime, request = self.runtime, begun.request
+        if outcome.start_ms is not None:
+            runtime.footprint.started(outcome.start_ms)
         if outcome.reason is Reason.WORKER_LOST:
             patiently(lambda: self.store.finish(self.task_id, self.id, "again", outcome.reason), FINISH_PATIENCE_S)
             runtime.log.handed_back(self.task_id)

@@ -17,6 +17,7 @@ from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from worker.alerts import alert
+from worker.footprint import Footprint
 from worker.leases import Leases, Listener
 from worker.metrics import ExecutionLog
 from worker.publisher import Flusher
@@ -54,6 +55,7 @@ class Runtime:
         self.leases = Leases(self.store)
         self.flusher = Flusher()
         self.log = ExecutionLog(settings.log_code)
+        self.footprint = Footprint()
         self.name = ""
         self.slots = settings.slots
         self.queues: tuple[str, ...] = ()
@@ -113,7 +115,9 @@ class Runtime:
             "pid": os.getpid(),
             "version": codeexec_magic.__version__,
             "isolation": report.get("level"),
+            "required_isolation": self.settings.required_isolation,
             "environment": self.sandbox.environment,
+            **self.footprint.fields(),
             "supervisor_token": os.environ.get("CODEEXEC_SUPERVISOR_TOKEN", ""),
         }
         ttl = max(4 * HEARTBEAT_S, 60.0)

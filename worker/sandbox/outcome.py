@@ -27,6 +27,7 @@ class Outcome:
     execution_time_ms: int = 0
     memory_used_mb: float | None = None
     cpu_time_ms: int = 0
+    start_ms: float | None = None  #: from the worker's order until a sandbox had the code; None if none ever had it
     limits: Mapping[str, Any] = field(default_factory=dict)
     isolation: Mapping[str, Any] = field(default_factory=dict)
     truncated: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +61,7 @@ def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
         execution_time_ms=round(float(evidence.get("elapsed_s") or 0.0) * 1000),
         memory_used_mb=round(peak / (1 << 20), 1) if peak else None,
         cpu_time_ms=round(float(evidence.get("cpu_s") or 0.0) * 1000),
+        start_ms=round(1000 * float(evidence["start_s"]), 3) if evidence.get("start_s") is not None else None,
         limits=limits.as_dict(),
         isolation=dict(evidence.get("isolation") or {}),
         truncated=dict(evidence.get("truncated") or {}),

@@ -38,7 +38,7 @@ class Run:
         self.detail: dict[str, Any] = {}
         self.collector: Collector | None = None
         self.soft_sent = self.done = self.told = False
-        self._started = self._ended = 0.0
+        self._asked = self._started = self._ended = 0.0
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._peak = 0
         self._cpu = 0.0
@@ -50,7 +50,7 @@ class Run:
             while data := self.sock.recv(1 << 20):
                 for message in self._decoder.feed(data):
                     if message["op"] == "run":
-                        self.request = message
+                        self.request, self._asked = message, time.monotonic()
                     elif message["op"] == "cancel":
                         self.stop(message.get("reason") or "cancelled")
         except BlockingIOError:
@@ -189,6 +189,7 @@ class Run:
             "detail": self.detail,
             "isolation": environment,
             "elapsed_s": (self._ended or now) - self._started if self._started else 0.0,
+            "start_s": self._started - self._asked if self._started else None,
             "cpu_s": max(0.0, self._cpu),
             "cut": bool(self._grace_end and now > self._grace_end),
         }
