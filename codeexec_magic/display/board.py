@@ -22,7 +22,9 @@ border:1px solid var(--cx-line);border-radius:6px;overflow:hidden}
 .cxm-kpi>div{background:var(--cx-bg);padding:7px 12px;min-width:0}
 .cxm-kpi b{display:block;font-size:20px;line-height:1.2;font-weight:600;font-variant-numeric:tabular-nums}
 .cxm-kpi span{font-size:11.5px;color:var(--cx-dim);white-space:nowrap}
-.cxm-two{display:grid;grid-template-columns:1.1fr 1fr;gap:20px;align-items:start}
+.cxm-two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));gap:12px 20px;
+align-items:start}.cxm-two.cxm-wider{grid-template-columns:repeat(auto-fit,minmax(min(100%,490px),1fr))}
+.cxm-two td{max-width:200px}
 .cxm-two>*{min-width:0}.cxm-two .cxm-wide{overflow-x:auto}
 .cxm-slots{height:6px;border-radius:3px;background:var(--cx-bg2);overflow:hidden;min-width:56px}
 .cxm-slots i{display:block;height:100%;background:var(--cx-run)}
@@ -32,7 +34,7 @@ border:1px solid var(--cx-line);border-radius:6px;overflow:hidden}
 border-left:3px solid var(--c);background:color-mix(in srgb,var(--c) 11%,transparent)}
 .cxm-alarm b{color:color-mix(in srgb,var(--c) 72%,var(--cx-fg));font-weight:600}
 .cxm-bad{color:color-mix(in srgb,var(--cx-err) 80%,var(--cx-fg))}
-@media(max-width:700px){.cxm-kpi{grid-template-columns:repeat(4,1fr)}.cxm-two{grid-template-columns:1fr}}
+@media(max-width:700px){.cxm-kpi{grid-template-columns:repeat(4,1fr)}}
 </style>"""
 
 #: points a curve is drawn from, one per so many seconds
@@ -94,7 +96,7 @@ class Board:
             ("Retrying", str(reading.retrying), "--cx-warn" if reading.retrying else ""),
             ("Done / min", "–" if done is None else charts.number(round(done)), "--cx-ok" if done else ""),
             ("Failed, 5 min", percent(self.failure_rate), "--cx-err" if self.failure_rate else ""),
-            ("Cache hits, 5 min", percent(self.hit_rate), ""),
+            ("Cached, 5 min", percent(self.hit_rate), ""),
             ("Dead letters", str(reading.dead), "--cx-dead" if reading.dead else ""),
         ]
         cells = "".join(
@@ -199,7 +201,8 @@ class Board:
         body = (
             f'<div class="cxm-row"><b>Queue</b><span class="cxm-dim">as of {escaped(at)}</span></div>'
             f"{self.banners()}{self.kpis()}"
-            f'<div class="cxm-two" style="margin:12px 0"><div>{self.queues()}</div><div>{self.workers()}</div></div>'
+            f'<div class="cxm-two cxm-wider" style="margin:12px 0"><div>{self.queues()}</div>'
+            f"<div>{self.workers()}</div></div>"
             f"{self.curves()}"
         )
         lists = f"<h4>Latest jobs</h4>{tables.jobs_html(states)}" if states else ""

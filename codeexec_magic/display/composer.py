@@ -60,13 +60,13 @@ class Composer:
         self._message = rows.html()
         for widget in (self.area, self._from, self.queue, self._profile, self._cache):
             answer_on_own_shell(widget)
-        options = rows.line(self.queue, self._profile, self._timeout, self._memory, self._retries, self._cache)
+        options = rows.line(self._timeout, self._memory, self._retries, self._cache, self._go, self._cancel)
         self.box = widgets.VBox(
             [
-                rows.line(rows.html('<div class="cxm"><h4>Submit</h4></div>'), self._from),
+                rows.line(rows.html('<div class="cxm"><h4>Submit</h4></div>'), self._from, self.queue, self._profile),
                 self.area,
                 options,
-                rows.line(self._go, self._cancel, self._message),
+                self._message,
             ],
             layout=widgets.Layout(margin="0", grid_gap="6px"),
         )

@@ -100,7 +100,7 @@ class JobList:
         import ipywidgets as widgets
 
         self.filters = Filters(changed)
-        self._rows = rows.Rows({"Open": open_, "Cancel": cancel})
+        self._rows = rows.Rows({"Open": open_, "Cancel": cancel}, width="130px")
         self._note = rows.html()
         self.box = widgets.VBox(
             [
@@ -138,7 +138,7 @@ class LetterList:
         self.page = 0
         self._count = 0
         self._changed = changed
-        self._rows = rows.Rows({"Open": open_, "Requeue": requeue, "Edit": edit, "Drop": drop})
+        self._rows = rows.Rows({"Open": open_, "Requeue": requeue, "Edit": edit, "Drop": drop}, width="236px")
         self._title, self._note, self._story = rows.html(), rows.html(), rows.html()
         self._requeue_all = rows.Question("Requeue all", lambda: self._ask("Requeue"), requeue_all)
         self._purge = rows.Question("Purge", lambda: self._ask("Forget"), purge)
@@ -218,6 +218,8 @@ def _brief(row: JobRow) -> str:
         return "Queued · no worker"
     if state.status in (Status.QUEUED, Status.RETRYING) or state.cancelling:
         return render.headline(state)
+    if state.status is Status.DEAD_LETTERED:
+        word = "Dead"
     if state.done and state.reason is not None and render.REASONS.get(state.reason):
         return f"{word}: {render.REASONS[state.reason]}"
     return word
@@ -239,10 +241,14 @@ def _letter_item(letter: DeadLetter) -> rows.Item:
     body = (
         f'<div class="cxm-letter" data-letter="{escaped(letter.task_id)}">{theme.task_id(letter.task_id)}'
         f'<span class="cxm-clip">{pill("dead_lettered", "☠", tables.why(letter) or "?")}</span>'
-        f'<span class="cxm-clip" title="{escaped(error, 400)}">{escaped(error or letter.verdict, 160)}'
-        f'<span class="cxm-tail">{escaped(last, 120)}</span></span>'
-        f'<span class="cxm-clip cxm-dim">{escaped(letter.queue, 40)}</span>'
+        f'<span class="cxm-clip cxm-dim">{escaped(letter.queue, 40)} · <code>{_cell(letter)}</code></span>'
         f'<span class="cxm-n">{len(letter.attempts)} ×</span>'
-        f'<span class="cxm-n cxm-dim">{escaped(tables.when(letter.last_at)[11:19])}</span>{link}</div>'
+        f'<span class="cxm-n cxm-dim">{escaped(tables.when(letter.last_at)[11:19])}</span>{link or "<span></span>"}'
+        f'<span class="cxm-clip cxm-all" title="{escaped(error, 400)}">{escaped(error or letter.verdict, 200)}'
+        f'<span class="cxm-tail">{escaped(last, 120)}</span></span></div>'
     )
     return rows.Item(letter.task_id, body, ("Open", "Requeue", "Edit", "Drop"))
+
+
+def _cell(letter: DeadLetter) -> str:
+    return escaped(letter.label or tables._first_line(letter.code), 60)

@@ -54,14 +54,16 @@ border:1px solid var(--jp-border-color1,#bdbdbd)!important;tab-size:4}
 .cxm-code textarea:focus{border-color:var(--jp-brand-color1,#1976d2)!important}
 .cxm-field label,.cxm-field .widget-label{font-size:12px;color:var(--jp-ui-font-color2,#616161)}
 .cxm-field select,.cxm-field input{font-size:12px!important;height:26px;border-radius:4px}
-.cxm-toggle .jupyter-button{height:24px;line-height:22px;font-size:12px;padding:0 10px;width:auto!important}
+.cxm-panel .cxm-toggle .jupyter-button{margin:0;border-radius:4px;box-shadow:none;
+height:24px;line-height:22px;font-size:12px;padding:0 10px;width:auto!important}
 .cxm-stale .cxm-data{opacity:.5}
 .cxm-item{border-bottom:1px solid var(--jp-border-color2,#e0e0e0);min-height:30px}
 .cxm-jobrow,.cxm-letter{display:grid;gap:0 10px;align-items:center;font-size:12.5px;width:100%}
-.cxm-jobrow{grid-template-columns:64px 150px minmax(0,1.5fr) minmax(0,1fr) 34px 54px 74px}
-.cxm-letter{grid-template-columns:64px 150px minmax(0,1fr) 110px 34px 60px auto}
+.cxm-jobrow{grid-template-columns:64px 158px minmax(0,1.6fr) minmax(0,1fr) 30px 52px 76px}
+.cxm-letter{grid-template-columns:64px 158px minmax(0,1fr) 34px 62px 78px;padding:3px 0}
+.cxm-letter .cxm-all{grid-column:1/-1}
 .cxm-clip{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0}
-.cxm-head{color:var(--cx-dim);font-size:11.5px;padding:2px 130px 2px 0;border-bottom:1px solid var(--cx-line);
+.cxm-head{color:var(--cx-dim);font-size:11.5px;padding:2px 136px 2px 0;border-bottom:1px solid var(--cx-line);
 box-sizing:border-box}
 .cxm-n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .cxm-tail{color:var(--cx-dim);margin-left:10px;font:11.5px var(--jp-code-font-family,ui-monospace,monospace)}
@@ -226,7 +228,7 @@ class Panel:
         rows.draw(self._kpis, board.kpis())
         rows.draw(
             self._tables,
-            f'<div class="cxm-two"><div>{board.queues()}</div><div>{board.workers()}</div></div>',
+            f'<div class="cxm-two cxm-wider"><div>{board.queues()}</div><div>{board.workers()}</div></div>',
         )
         rows.draw(self._curves, board.curves())
         self._composer.refresh([queue.name for queue in reading.queues])

@@ -78,7 +78,8 @@ class _Row:
             made.on_click(lambda _, act=action: self._clicked(act))
             answer_on_own_shell(made)
             self._buttons[label] = made
-        self.box = widgets.HBox([self._html, *self._buttons.values()], layout=shared["row"])
+        bar = widgets.HBox(list(self._buttons.values()), layout=shared["bar"])
+        self.box = widgets.HBox([self._html, bar], layout=shared["row"])
         self.box.add_class("cxm-item")
 
     def show(self, item: Item) -> None:
@@ -100,9 +101,10 @@ class Rows:
 
     Args:
         actions: buttons by label; called with the id of the row.
+        width: of the buttons, the same in every row, so that columns stay in line.
     """
 
-    def __init__(self, actions: Mapping[str, Callable[[str], None]]) -> None:
+    def __init__(self, actions: Mapping[str, Callable[[str], None]], *, width: str) -> None:
         import ipywidgets as widgets
 
         self._actions = actions
@@ -111,6 +113,7 @@ class Rows:
             "shown": widgets.Layout(width="auto", flex="0 0 auto", margin="0"),
             "hidden": widgets.Layout(display="none"),
             "row": widgets.Layout(align_items="center", grid_gap="6px", margin="0", width="100%"),
+            "bar": widgets.Layout(width=width, flex="0 0 auto", margin="0", grid_gap="6px", justify_content="flex-end"),
             "style": widgets.ButtonStyle(),
         }
         self._rows: list[_Row] = []
