@@ -53,7 +53,7 @@ class BackgroundView:
             return
         first = self._card is None
         if self._card is None:
-            self._card = live.LiveCard(self._origin, self._display_id, output=True)
+            self._card = live.LiveCard(self._origin, self._display_id, instead=render.submitted(state), output=True)
             self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task")
         self._card.draw(live_html(state, self._policy, embedded=self._embedded))
         if first:

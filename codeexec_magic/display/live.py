@@ -38,14 +38,22 @@ def available() -> bool:
 
 
 class LiveCard:
-    """A box with the card, buttons, and room for output; it shows, hides and closes, and knows nothing of jobs."""
+    """A box with the card, buttons, and room for output; it shows, hides and closes, and knows nothing of jobs.
 
-    def __init__(self, origin: Origin, display_id: str, *, output: bool = False) -> None:
+    Args:
+        origin: the cell.
+        display_id: of the place kept for it.
+        instead: what clients without widgets show; it stays in a notebook that is saved meanwhile, so it must keep.
+        output: make room for output.
+    """
+
+    def __init__(self, origin: Origin, display_id: str, *, instead: str = "", output: bool = False) -> None:
         import ipywidgets as widgets
 
         self._widgets = widgets
         self._origin = origin
         self._display_id = display_id
+        self._instead = instead
         self._html = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0", margin="0"))
         style = widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))
         self._bar = widgets.HBox(layout=widgets.Layout(flex="0 0 auto", margin="0"))
@@ -63,8 +71,9 @@ class LiveCard:
 
     @property
     def view(self) -> dict[str, Any]:
-        """The bundle that shows this card."""
-        return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}}
+        """The bundle that shows this card; clients without widgets show the text instead."""
+        view = {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}}
+        return {**view, "text/plain": self._instead} if self._instead else view
 
     def draw(self, html: str) -> None:
         """Replace the card."""

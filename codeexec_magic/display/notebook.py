@@ -66,7 +66,7 @@ class NotebookView:
             return
         first = self._card is None
         if self._card is None:
-            self._card = live.LiveCard(self._origin, self._display_id)
+            self._card = live.LiveCard(self._origin, self._display_id, instead=render.submitted(state))
             # a button that cannot answer before the cell has ended would only mislead
             if self._origin.buttons_answer:
                 self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task (so does Stop)")

@@ -164,6 +164,12 @@ def card_text(state: JobState, *, notes: Sequence[str] = (), trusted: bool = Fal
     )
 
 
+def submitted(state: JobState) -> str:
+    """What is true of a job from its submission on, and how to see it."""
+    name = short(state.id)
+    return f"task {name} submitted to {shown(state.queue, 40)} (%remote_attach {name})"
+
+
 def status_line(state: JobState) -> str:
     """The same in one line that is rewritten while the job goes on."""
     parts = [f"{WORDS[state.status][0]} {headline(state)}", short(state.id), place(state), times(state)]

@@ -56,3 +56,32 @@ def test_cancel_while_blocked(notebook: Open) -> None:
     assert "line 3" in book.text(1)
     assert "line 99" not in book.text(1)
     assert reaction < 5, reaction
+
+
+def test_id_copies_whole(notebook: Open) -> None:
+    """Eight characters are shown; a click selects the whole id, on the live card and on the static one."""
+    book = notebook("%%remote_exec --no-cache\nimport time; time.sleep(2)\n_ = 1", "_remote.id")
+    book.start(1)
+    for words in ("Running", "Succeeded"):
+        book.says(1, words)
+        element = book.output(1).locator(".cxm-id").first
+        element.click()
+        selected = book.page.evaluate("() => getSelection().toString()").strip()
+        box = element.bounding_box()
+        assert box is not None
+        assert box["width"] < 90
+        assert len(selected) == 36
+    book.wait_done(1)
+    assert repr(selected) in book.run(2)
+
+
+def test_retrying_is_shown(notebook: Open) -> None:
+    """Between two runs the card counts down; the output of the run that failed is gone when the next one writes."""
+    book = notebook("%%remote_exec --no-cache --timeout 1 --retries 1\nimport time\nprint('trying'); time.sleep(9)")
+    book.start(1)
+    book.says(1, "Retrying 1 of 1 in")
+    book.says(1, "Running, 2nd run")
+    book.wait_done(1)
+    text = book.text(1)
+    assert "Dead-lettered after 2 runs: time limit" in text
+    assert text.count("trying") == 1 + text.count("print('trying')")

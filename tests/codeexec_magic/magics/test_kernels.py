@@ -156,6 +156,7 @@ def test_attended_cell_shows_a_card_and_takes_it_away(start: Callable[..., tuple
     shown = bundles(messages)
     assert shown[0] == {}
     assert VIEW in shown[1]
+    assert "submitted to code_execution (%remote_attach" in shown[1]["text/plain"]
     assert shown[-2] == {}
     assert shown[-1]["text/plain"].startswith("✓ Succeeded")
     opened = {one["comm_id"] for one in messages if one["type"] == "comm_open"}
