@@ -10,15 +10,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from benchmarks import kernel, peers
 from benchmarks.stand import SLOTS, Stand, stop, wait_for
-from benchmarks.timing import Series, in_turns, timed
+from benchmarks.timing import Call, Series, in_turns, timed
 from codeexec_magic import Client
+from codeexec_magic.store.monitor import read
 
 Results = dict[str, Series]
 
@@ -125,10 +128,8 @@ def _used(client: Client) -> int:
 
 
 def _panel(client: Client) -> None:
-    """What the panel and ``%remote_jobs`` read."""
-    client.queues()
-    client.workers()
-    client.jobs()
+    """One refresh of the panel."""
+    read(client.store)
 
 
 def streaming(stand: Stand, quick: bool) -> Results:
@@ -154,21 +155,45 @@ def memory(stand: Stand, _quick: bool) -> Results:
     found = {}
     for process in stand.worker_processes():
         with contextlib.suppress(psutil.Error):
-            name = f"{_role(process)} {process.pid}"
+            name = f"{_role(process, stand.supervisor.pid)} {process.pid}"
             found[name] = Series(name, "MB", [[process.memory_full_info().pss / 2**20]])
     total = sum(series.p50 for series in found.values())
     return {"worker": Series("worker", "MB", [[total]]), **found}
 
 
-def _role(process: psutil.Process) -> str:
-    line = " ".join(process.cmdline())
-    for mark, role in (("supervise(", "supervisor"), (" celery ", "Celery")):
-        if mark in line:
-            return role
-    parents = [" ".join(one.cmdline()) for one in process.parents()[:2]]
-    if parents and " celery " in parents[0]:
-        return "launcher"
-    return "zygote" if len(parents) > 1 and " celery " in parents[1] else "sandbox"
+def _role(process: psutil.Process, top: int) -> str:
+    """What a process is, by its place in the tree."""
+    depth = [process.pid, *(parent.pid for parent in process.parents())].index(top)
+    return ("supervisor", "Celery", "launcher", "zygote")[depth] if depth < 4 else "sandbox"
+
+
+def commands(stand: Stand, quick: bool) -> Results:
+    """What the server executes for one cell, without what it executes for an idle worker in the same time."""
+    redis, count = stand.client.store.redis, 40 if quick else 200
+
+    def one() -> None:
+        for _ in range(count):
+            stand.client.submit("x = 1", cache=False).result(60)
+
+    def stats(action: Call) -> tuple[Counter[str], float]:
+        before, began = Counter(_calls(redis)), time.monotonic()
+        action()
+        return Counter(_calls(redis)) - before, time.monotonic() - began
+
+    busy, seconds = stats(one)
+    idle, pause = stats(lambda: time.sleep(5))
+    found = {}
+    for name, calls in busy.items():
+        per_cell = (calls - idle[name] * seconds / pause) / count
+        if per_cell >= 0.05:
+            found[name] = Series(name, "calls", [[per_cell]])
+    return found
+
+
+def _calls(redis: Any) -> dict[str, int]:
+    """Commands that came over a connection: a script counts as one."""
+    seen = {name[8:]: stat["calls"] for name, stat in redis.info("commandstats").items()}
+    return {name: seen.get(name, 0) for name in ("evalsha", "xread", "set", "publish", "brpop", "exec", "subscribe")}
 
 
 def start(_stand: Stand, quick: bool) -> Results:
@@ -220,6 +245,7 @@ def recovery(stand: Stand, quick: bool) -> Results:
 
 ALL = {
     "memory": memory,
+    "commands": commands,
     "idle": idle,
     "busy": busy,
     "heavy": heavy,

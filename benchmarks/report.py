@@ -129,6 +129,12 @@ def _memory(r: Results) -> Iterator[Row]:
     yield _row("worker, idle, 2 slots, PSS", f"{total:.0f} MB", parts, "<= 250 MB", total <= 250)
 
 
+def _commands(r: Results) -> Iterator[Row]:
+    parts = ", ".join(f"{name} {one.p50:.1f}" for name, one in r.items() if name not in ("evalsha", "xread"))
+    measured = f"{r['evalsha'].p50:.1f} scripts, {r['xread'].p50:.1f} reads"
+    yield _row("round trips to Redis per cell", measured, f"beside them, Celery's: {parts}", "1 + 2 + 1", None)
+
+
 def _backlog(r: Results) -> Iterator[Row]:
     rate, delay = r["submit"], r["Celery delay"]
     beside = f"Celery's delay: {delay.p50:.0f}/s"
@@ -164,6 +170,7 @@ _PARTS: dict[str, Callable[[Results], Iterator[Row]]] = {
     "streaming": _streaming,
     "notebook": _notebook,
     "memory": _memory,
+    "commands": _commands,
     "backlog": _backlog,
     "start": _start,
     "recovery": _recovery,
