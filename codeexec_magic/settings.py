@@ -88,6 +88,7 @@ class WorkerSettings(Settings):
     free_disk_mb: int = 512  #: [CODEEXEC_MIN_FREE_DISK_MB] below this the worker waits
     grace_s: float = 20.0  #: [CODEEXEC_GRACE_S] a warm shutdown lets cells finish for this long, then hands them back
     alert: str | None = None  #: [CODEEXEC_ALERT] command or http(s) URL told of every new dead letter
+    events: bool = False  #: [CODEEXEC_EVENTS] send Celery's task events, for Flower and exporters
     log_code: bool = False  #: [CODEEXEC_LOG_CODE] put code and output in the log
 
     @classmethod
@@ -270,6 +271,7 @@ _WORKER_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("free_disk_mb", "CODEEXEC_MIN_FREE_DISK_MB", _whole),
     ("grace_s", "CODEEXEC_GRACE_S", _seconds),
     ("alert", "CODEEXEC_ALERT", str),
+    ("events", "CODEEXEC_EVENTS", _switch),
     ("log_code", "CODEEXEC_LOG_CODE", _switch),
 )
 

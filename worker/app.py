@@ -51,6 +51,7 @@ def configuration(settings: WorkerSettings) -> dict[str, Any]:
         "task_acks_late": False,
         "task_ignore_result": True,  # the store writes the result entry: see store/celery_results.py
         "task_track_started": False,
+        "worker_send_task_events": settings.events,
         "worker_pool": "threads",
         "worker_concurrency": settings.slots,
         "worker_prefetch_multiplier": 1,

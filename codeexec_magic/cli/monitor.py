@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, seconds, status, table
+from codeexec_magic.display.board import Board, percent
+from codeexec_magic.store.history import SAMPLE_S, SHOWN_S, History
+from codeexec_magic.store.monitor import Query, read
 
 
 @click.command()
@@ -43,34 +47,79 @@ def jobs(broker: str | None, limit: int, json_: bool) -> None:
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def queue(broker: str | None, json_: bool) -> None:
-    """Show every queue and every worker."""
+    """Show every queue and every worker, how long jobs wait, and what needs attention."""
     with client(broker) as connection:
-        queues, workers = connection.queues(), connection.workers()
+        reading = read(connection.store, Query(samples=round(SHOWN_S / SAMPLE_S) + 2, source="none", letters_limit=0))
+        history = History()
+        history.add(reading.samples, reading.sample())
+        board = Board(reading, history, embedded=connection.embedded)
     if json_:
-        as_json({"queues": [asdict(one) for one in queues], "workers": [asdict(one) for one in workers]})
+        as_json(_facts(board))
         return
+    click.echo(
+        f"{reading.waiting} queued, {reading.running} running, {reading.retrying} retrying, "
+        f"{reading.dead} dead-lettered; {percent(board.failure_rate)} failed and {percent(board.hit_rate)} cached "
+        "in the last 5 minutes"
+    )
+    for alarm in board.alarms:
+        click.echo(click.style(f"{alarm.glyph} {alarm.title}: {alarm.advice}", fg="yellow"))
+    click.echo()
     table(
-        ("QUEUE", "WAITING", "OLDEST", "WORKERS"),
-        [(one.name, str(one.depth), seconds(one.oldest_s), str(one.listeners)) for one in queues],
+        ("QUEUE", "WAITING", "OLDEST", "WAIT P50", "WAIT P95", "WORKERS"),
+        [
+            (
+                one.name,
+                str(one.depth),
+                seconds(one.oldest_s),
+                seconds(board.wait(0.5, one.name)),
+                seconds(board.wait(0.95, one.name)),
+                str(one.listeners),
+            )
+            for one in reading.queues
+        ],
     )
     click.echo()
-    if not any(one.alive for one in workers):
+    if not reading.alive:
         click.echo("0 workers: start one with 'codeexec worker'")
         return
     table(
-        ("WORKER", "BUSY", "ISOLATION", "SEEN", "QUEUES"),
+        ("WORKER", "BUSY", "ISOLATION", "SEEN", "MEMORY", "VERSION", "QUEUES"),
         [
             (
                 one.id,
                 f"{one.busy}/{one.slots}",
                 f"level {one.about.get('isolation', '?')}",
                 f"{seconds(one.seen_s)} ago",
+                f"{one.about.get('memory_mb', '?')} MB",
+                one.about.get("version", ""),
                 ",".join(one.queues),
             )
-            for one in workers
-            if one.alive
+            for one in reading.alive
         ],
     )
+
+
+def _facts(board: Board) -> dict[str, Any]:
+    reading = board.reading
+    return {
+        "queues": [
+            {
+                **asdict(one),
+                "wait_p50_s": board.wait(0.5, one.name),
+                "wait_p95_s": board.wait(0.95, one.name),
+            }
+            for one in reading.queues
+        ],
+        "workers": [{**asdict(one), "alive": one.alive} for one in reading.workers],
+        "running": reading.running,
+        "retrying": reading.retrying,
+        "dead_letters": reading.dead,
+        "done_per_minute": board.done_per_minute,
+        "failure_rate": board.failure_rate,
+        "hit_rate": board.hit_rate,
+        "alarms": [{"title": one.title, "advice": one.advice} for one in board.alarms],
+        "counters": reading.counters,
+    }
 
 
 def _first_line(code: str) -> str:

@@ -20,6 +20,7 @@ from codeexec_magic.settings import WorkerSettings, check_url, database, hide_pa
 @click.command()
 @click.option("--queues", "-Q", metavar="A,B", help="Queues to serve [CODEEXEC_QUEUES; default: code_execution].")
 @click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Cells at a time [CODEEXEC_SLOTS; default: CPUs].")
+@click.option("--events", "-E", is_flag=True, help="Send Celery's task events, for Flower [CODEEXEC_EVENTS].")
 @click.option("--name", "-n", help="Node name before the @; must differ between workers of a host.")
 @click.option(
     "--loglevel",
@@ -28,7 +29,9 @@ from codeexec_magic.settings import WorkerSettings, check_url, database, hide_pa
     show_default=True,
 )
 @click.pass_obj
-def worker(broker: str | None, queues: str | None, slots: int | None, name: str | None, loglevel: str) -> int:
+def worker(
+    broker: str | None, queues: str | None, slots: int | None, events: bool, name: str | None, loglevel: str
+) -> int:
     """Run a worker and start it again whenever it dies.
 
     Ctrl-C lets it finish what it runs; a second one ends it at once. Without a broker it joins the embedded cluster.
@@ -42,6 +45,8 @@ def worker(broker: str | None, queues: str | None, slots: int | None, name: str 
         env["CODEEXEC_QUEUES"] = queues
     if slots:
         env["CODEEXEC_SLOTS"] = str(slots)
+    if events:
+        env["CODEEXEC_EVENTS"] = "1"
     settings = WorkerSettings.from_env(env)  # says here what the worker would say again and again
     if not settings.queues:
         raise BadOption("--queues names no queue")
