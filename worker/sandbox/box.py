@@ -18,6 +18,9 @@ from . import usage
 from .cgroup import Group
 from .guest import packets
 
+#: as guest.cell.GO, which cannot be imported without IPython
+GO: Final = b"g"
+
 #: room in the event channel: the launcher may be busy for a moment while a cell prints
 _CHANNEL: Final = 1 << 20
 _READ: Final = 1 << 16
@@ -44,7 +47,8 @@ class Box:
         self.group: Group | None = None
         self.scratch: list[int] = []
         self.cpu_before = 0.0  #: spent on getting ready
-        self.init_pid = self.pid_fd = self.cell_fd = -1
+        self.house: list[int] = []  #: the namespaces, made by init, that wait for the cell
+        self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
         self.home = tempfile.mkdtemp(prefix="codeexec-") if spec["level"] < 2 else ""
         self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
@@ -60,35 +64,48 @@ class Box:
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
         self.control.setblocking(False)
 
-    def far_ends(self) -> list[int]:
-        """What init needs, in the order of :data:`guest.init.FDS`."""
-        return [self._control_far.fileno(), self._code_far, *self._far]
+    @property
+    def control_far(self) -> int:
+        """Init's end of the control socket."""
+        return self._control_far.fileno()
 
-    def sent(self) -> None:
-        """The far ends belong to the zygote now."""
+    def cell_fds(self) -> list[int]:
+        """What the cell needs, in the order of :data:`guest.init.NAMESPACES` and :data:`guest.init.CELL_FDS`."""
+        return [*self.house, self._code_far, *self._far]
+
+    def sent_control(self) -> None:
+        """The far end belongs to init now."""
         self._control_far.close()
-        for fd in (self._code_far, *self._far):
+
+    def sent_cell(self) -> None:
+        """The far ends belong to the cell now."""
+        for fd in self.cell_fds():
             os.close(fd)
-        self._far = []
+        self._far, self.house = [], []
 
     def spawned(self, pid_fd: int, group: Group | None) -> None:
         """Init exists and waits; count it into its group, then let it go on."""
         self.state = "preparing"
         self.pid_fd = pid_fd
-        for line in Path(f"/proc/self/fdinfo/{pid_fd}").read_text().splitlines():
-            if line.startswith("Pid:"):
-                self.init_pid = int(line.split()[1])
+        self.init_pid = _pid_of(pid_fd)
         self.group = group
         if group:
             group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
             group.add(self.init_pid)
         self.control.send(b"go")
 
+    def forked(self, pid_fd: int) -> None:
+        """The cell's process exists and waits; count it, then let it enter its namespaces."""
+        self.cell_fd, self.cell_pid = pid_fd, _pid_of(pid_fd)
+        if self.group:
+            self.group.add(self.cell_pid)
+        os.write(self._code, GO)
+
     def read_control(self) -> bool:
         """Take init's messages; false when there will be no more."""
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 4)
+                data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 16)
             except BlockingIOError:
                 return True
             except OSError:
@@ -96,8 +113,8 @@ class Box:
             if not data:
                 return False
             message = json.loads(data)
-            if message["op"] == "scratch":
-                self.scratch = list(fds)
+            if message["op"] == "housed":
+                self.house, self.scratch = list(fds[:-2]), list(fds[-2:])
             elif message["op"] == "forked":
                 self._find_cell()
             elif message["op"] == "ended":
@@ -109,8 +126,9 @@ class Box:
         # a descriptor, not a number: a number could be another process's by the time it is signalled
         children = usage.processes(self.init_pid)
         if children:
+            self.cell_pid = children[0]
             with contextlib.suppress(OSError):
-                self.cell_fd = os.pidfd_open(children[0])
+                self.cell_fd = os.pidfd_open(self.cell_pid)
 
     def ready(self, guards: dict[str, Any]) -> None:
         """The cell has its guards on: what it uses from now on counts."""
@@ -180,15 +198,22 @@ class Box:
             signal.pidfd_send_signal(self.pid_fd, signal.SIGKILL)
 
     def pids(self) -> list[int]:
-        """Everything below init."""
-        return usage.processes(self.init_pid) if self.init_pid > 0 else []
+        """The cell and everything below it or left to init."""
+        if self.init_pid < 0:
+            return []
+        below = usage.processes(self.init_pid)
+        if self.spec["level"] >= 2 and self.cell_pid > 0:
+            # forked from the zygote, it is not init's child; what it leaves behind is
+            below += [self.cell_pid, *usage.processes(self.cell_pid)]
+        return below
 
     def close(self) -> None:
         """Leave nothing: descriptors, group, folder."""
         self.state = "gone"
         self.control.close()
+        self._control_far.close()
         if self._far:
-            self.sent()
+            self.sent_cell()
         self.discard_code()
         for fd in (*self.fds.values(), *self.scratch, self.pid_fd, self.cell_fd):
             if fd >= 0:
@@ -198,6 +223,14 @@ class Box:
             self.group.remove()
         if self.home:
             remove_folder(self.home)
+
+
+def _pid_of(pid_fd: int) -> int:
+    """The process id here, whatever it is in the namespace of whoever sent the descriptor."""
+    for line in Path(f"/proc/self/fdinfo/{pid_fd}").read_text().splitlines():
+        if line.startswith("Pid:"):
+            return int(line.split()[1])
+    return -1
 
 
 def remove_folder(path: str) -> None:

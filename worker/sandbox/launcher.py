@@ -21,11 +21,13 @@ from typing import Any, Final, NoReturn
 
 from . import cgroup, usage, users
 from .box import Box
-from .guest import isolation, linux
+from .guest import isolation, linux, tree
 from .nursery import Nursery, ZygoteFailed
 from .run import Run
 
 _MESSAGE: Final = 1 << 16
+#: states of a box on its way to be used
+_STANDBY: Final = ("spawning", "preparing", "entering", "ready")
 #: attempts to make a standby before what waits for one is told
 _TRIES: Final = 3
 
@@ -68,7 +70,8 @@ class Launcher:
         self._own_uid = ready["own_uid"]
         self._report = self._isolation(ready)
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
-        self._selector.register(self._zygote, selectors.EVENT_READ, self._on_zygote)
+        for sock in self._zygote.sockets:
+            self._selector.register(sock, selectors.EVENT_READ, partial(self._on_zygote, sock))
         self._ready = {"op": "ready", "report": self._report, "environment": ready["environment"]}
         self._refill()
         while True:
@@ -154,19 +157,31 @@ class Launcher:
             self._dispatch()
             self._refill()
 
-    def _on_zygote(self) -> None:
-        message, fds = self._zygote.receive()
+    def _on_zygote(self, sock: socket.socket) -> None:
+        message, fds = self._zygote.receive(sock)
         if message is None:
             self._quit()
         box = self._boxes.get(message["id"])
-        if message["op"] == "spawned" and box:
+        if box is None:
+            for fd in fds:
+                os.close(fd)  # of a box that was given up meanwhile
+            return
+        if message["op"] == "spawned":
             try:
                 group = self._cgroups.group(str(box.number)) if self._cgroups else None
                 box.spawned(fds[0], group)
                 self._selector.register(box.pid_fd, selectors.EVENT_READ, lambda: self._on_gone(box))
             except OSError as err:
                 self._broken(box, f"control group: {err}")
-        elif message["op"] == "refused" and box:
+        elif message["op"] == "forked":
+            try:
+                box.forked(fds[0])
+            except OSError as err:
+                self._broken(box, f"control group: {err}")
+        elif message["op"] == "ended":
+            box.status = message["status"]
+            self._on_cell_end(box)
+        elif message["op"] == "refused":
             self._broken(box, message["text"])
 
     def _quit(self) -> NoReturn:
@@ -185,8 +200,7 @@ class Launcher:
     def _refill(self) -> None:
         if self._paused:
             return
-        waiting = ("spawning", "preparing", "ready")
-        standbys = sum(box.state in waiting and box.spec["standby"] for box in self._boxes.values())
+        standbys = sum(box.state in _STANDBY and box.spec["standby"] for box in self._boxes.values())
         for _ in range(self._config["slots"] - standbys):
             self._spawn(self._config["limits"], network=False, standby=True)
 
@@ -197,24 +211,29 @@ class Launcher:
         spec = {"limits": limits, "network": network, "standby": standby, "level": self._level}
         box = Box(self._count, uid, spec)
         self._boxes[box.number] = box
-        message = {
-            "op": "spawn",
+        try:
+            if self._level >= 2:
+                self._zygote.order_house(self._order(box), box.control_far)
+            else:
+                self._zygote.order(self._order(box), [box.control_far, *box.cell_fds()])
+                box.sent_cell()
+        except OSError:
+            self._quit()
+        box.sent_control()
+        self._selector.register(box.control, selectors.EVENT_READ, lambda: self._on_init(box))
+        self._selector.register(box.fds["events"], selectors.EVENT_READ, lambda: self._on_first_packet(box))
+        return box
+
+    def _order(self, box: Box) -> dict[str, Any]:
+        return {
             "id": box.number,
-            "uid": self._cell_uid(uid),
-            "limits": limits,
-            "network": network,
+            "uid": self._cell_uid(box.uid),
+            "limits": box.spec["limits"],
+            "network": box.spec["network"],
             "home": box.home,
             "unseen_memory": self._cgroups is not None or "memory" in self._config["guards_off"],
             "guards_off": self._config["guards_off"],
         }
-        try:
-            self._zygote.order(message, box.far_ends())
-        except OSError:
-            self._quit()
-        box.sent()
-        self._selector.register(box.control, selectors.EVENT_READ, lambda: self._on_init(box))
-        self._selector.register(box.fds["events"], selectors.EVENT_READ, lambda: self._on_first_packet(box))
-        return box
 
     def _with_tasks(self, limits: dict[str, Any]) -> dict[str, Any]:
         """Processes and threads: for the tree as a group counts them, and for the user as the kernel does."""
@@ -239,15 +258,25 @@ class Launcher:
         if box.problem:
             self._broken(box, box.problem)
         elif box.status is not None:
-            if box.state == "running":
-                run = self._run_of(box)
-                box.kill()
-                if run:
-                    # the answer need not wait until the kernel has taken the namespaces apart
-                    run.finish(self._report)
-                    self._settle(run)
-            elif box.state in ("spawning", "preparing", "ready"):
-                self._broken(box, f"the cell's process died before it was used (status {box.status})")
+            self._on_cell_end(box)
+        elif box.house and box.state == "preparing":
+            box.state = "entering"
+            try:
+                self._zygote.order(self._order(box), box.cell_fds())
+            except OSError:
+                self._quit()
+            box.sent_cell()
+
+    def _on_cell_end(self, box: Box) -> None:
+        if box.state == "running":
+            run = self._run_of(box)
+            box.kill()
+            if run:
+                # the answer need not wait until the kernel has taken the namespaces apart
+                run.finish(self._report)
+                self._settle(run)
+        elif box.state in _STANDBY:
+            self._broken(box, f"the cell's process died before it was used (status {box.status})")
 
     def _on_first_packet(self, box: Box) -> None:
         """A standby says that it is ready, or why it is not."""
@@ -289,11 +318,19 @@ class Launcher:
         if box.pid_fd < 0:
             self._dispose(box)
             self._refill()
+            self._dispatch()
 
     def _count_failure(self, box: Box) -> None:
         if box.failed:
             return
         box.failed = True
+        waiting = box.spec.get("run")
+        if waiting in self._waiting:
+            waiting.tries += 1
+            if waiting.tries >= _TRIES:
+                self._waiting.remove(waiting)
+                waiting.fail(box.problem, self._report)
+                self._settle(waiting)
         self._failures += 1
         if self._failures < _TRIES:
             return
@@ -358,7 +395,8 @@ class Launcher:
                 self._selector.unregister(box.fds[name])
 
     def _on_gone(self, box: Box) -> None:
-        """Init is dead, and so is everything that was below it."""
+        """Init is dead, and with a process namespace so is everything that was below it."""
+        orphaned = box.state != "ending"
         self._selector.unregister(box.pid_fd)
         box.read_control()
         run = self._run_of(box)
@@ -367,10 +405,12 @@ class Launcher:
         elif box.state != "ending":
             box.problem = box.problem or "died before it was used"
             self._count_failure(box)
+        if self._level < 2 and orphaned:
+            tree.kill_strays(self._zygote.pid)
         self._dispose(box)
         if run:
             self._settle(run)
-        self._zygote.reap()
+        self._dispatch()
         self._refill()
 
     def _dispose(self, box: Box) -> None:

@@ -27,6 +27,7 @@ class Nursery:
         self._python, self._guards_off = python, guards_off
         self._socket: socket.socket | None = None
         self._pid_fd = -1
+        self.warden: socket.socket | None = None  #: makes inits, where there are namespaces
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, config: dict[str, Any], missing: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -51,6 +52,8 @@ class Nursery:
                 near.send(b"mapped" if users.write_maps(process.pid) else b"refused")
             elif message["op"] == "child":
                 self._pid_fd = fds[0]
+            elif message["op"] == "warden":
+                self.warden = socket.socket(fileno=fds[0])
             elif message["op"] == "retry":
                 near.close()
                 process.wait()
@@ -86,13 +89,29 @@ class Nursery:
         near.settimeout(_START_S)
         return near
 
-    def fileno(self) -> int:
-        """For a selector."""
+    @property
+    def pid(self) -> int:
+        """Process id of the zygote, where it is our own child."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What answers come on."""
         assert self._socket is not None
-        return self._socket.fileno()
+        return [self._socket, self.warden] if self.warden else [self._socket]
+
+    def order_house(self, message: dict[str, Any], control: int) -> None:
+        """Ask for an init with namespaces.
+
+        Raises:
+            OSError: the warden does not listen any more.
+        """
+        assert self.warden is not None
+        socket.send_fds(self.warden, [json.dumps(message).encode()], [control])
 
     def order(self, message: dict[str, Any], fds: list[int]) -> None:
-        """Ask for a process.
+        """Ask the zygote for a process.
 
         Raises:
             OSError: the zygote does not listen any more.
@@ -100,24 +119,20 @@ class Nursery:
         assert self._socket is not None
         socket.send_fds(self._socket, [json.dumps(message).encode()], fds)
 
-    def receive(self) -> tuple[dict[str, Any] | None, list[int]]:
-        """An answer; nothing when the zygote is dead."""
-        assert self._socket is not None
+    @staticmethod
+    def receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+        """An answer; nothing when the other end is dead."""
         try:
-            data, fds, _, _ = socket.recv_fds(self._socket, _MESSAGE, 1)
+            data, fds, _, _ = socket.recv_fds(sock, _MESSAGE, 1)
         except OSError:
             return None, []
         return (json.loads(data), list(fds)) if data else (None, [])
 
-    def reap(self) -> None:
-        """One of its children has died."""
-        with contextlib.suppress(OSError):
-            self.order({"op": "reap"}, [])
-
     def close(self) -> None:
         """End it, and with it, as process 1 of a namespace, every run."""
-        if self._socket is not None:
-            self._socket.close()
+        for sock in (self._socket, self.warden):
+            if sock is not None:
+                sock.close()
         if self._pid_fd >= 0:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)

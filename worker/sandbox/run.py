@@ -42,6 +42,7 @@ class Run:
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._peak = 0
         self._cpu = 0.0
+        self.tries = 0  #: boxes made for this run that broke
         self.token = secrets.token_hex(16)
 
     def read(self) -> bool:

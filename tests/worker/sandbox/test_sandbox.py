@@ -54,6 +54,12 @@ def launcher(sandbox: Sandbox) -> int:
     return sandbox._process.pid
 
 
+def idle(sandbox: Sandbox) -> bool:
+    """Whether there is nothing below the launcher but warden, zygote, and an init and a cell for each standby."""
+    pid = launcher(sandbox)
+    return len(usage.processes(pid)) == (6 if sandbox.report["level"] == 2 else 5)
+
+
 def alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     try:
@@ -433,7 +439,7 @@ def test_a_caller_that_goes_away_ends_its_run(sandbox: Sandbox) -> None:
 
     with pytest.raises(RuntimeError, match="consumer"):
         run.wait(fail)
-    assert until(lambda: len(usage.processes(launcher(sandbox))) == 5)
+    assert until(lambda: idle(sandbox))
 
 
 def test_descriptors_of_the_launcher_do_not_grow(sandbox: Sandbox) -> None:
@@ -442,15 +448,12 @@ def test_descriptors_of_the_launcher_do_not_grow(sandbox: Sandbox) -> None:
     def count() -> int:
         return len(list(Path(f"/proc/{launcher(sandbox)}/fd").iterdir()))
 
-    def settled() -> bool:
-        return len(usage.processes(launcher(sandbox))) == 5
-
     execute(sandbox, "1")
-    assert until(settled)
+    assert until(lambda: idle(sandbox))
     before = count()
     for _ in range(10):
         execute(sandbox, "print(1)")
-    assert until(lambda: settled() and count() <= before)
+    assert until(lambda: idle(sandbox) and count() <= before)
 
 
 def _tree(sandbox: Sandbox) -> list[int]:
@@ -471,14 +474,13 @@ def _busy(sandbox: Sandbox) -> Run:
     return run
 
 
-@pytest.mark.parametrize("level", [2, 1])
-@pytest.mark.parametrize("victim", ["launcher", "zygote"])
-def test_death_of_a_part(victim: str, level: int) -> None:
-    """Launcher or zygote killed: the run is internal, nothing is left, the next run works."""
+@pytest.mark.parametrize(("level", "victim"), [(2, 0), (2, 1), (2, 2), (1, 0), (1, 1)])
+def test_death_of_a_part(victim: int, level: int) -> None:
+    """Launcher, warden or zygote killed: the run is internal, nothing is left, the next run works."""
     with Sandbox(slots=1, preload=(), level=level, probe=False) as sandbox:
         run = _busy(sandbox)
         tree = _tree(sandbox)
-        os.kill(tree[0] if victim == "launcher" else tree[1], signal.SIGKILL)
+        os.kill(tree[victim], signal.SIGKILL)
         run.thread.join(20)  # type: ignore[attr-defined]
         (outcome,) = run.result  # type: ignore[attr-defined]
         assert outcome.reason is Reason.INTERNAL, outcome
@@ -486,6 +488,24 @@ def test_death_of_a_part(victim: str, level: int) -> None:
         assert execute(sandbox, "1 + 1")[0].success
         tree = _tree(sandbox)
     assert until(lambda: not any(alive(pid) for pid in tree))
+
+
+def test_death_of_an_init_without_namespaces() -> None:
+    """Where only ancestry ties a run together, its processes go even when its init is killed."""
+    code = "import os, time\nprint(os.getppid(), os.getpid(), os.fork() or os.setsid() or os.getpid())\ntime.sleep(60)"
+    with Sandbox(slots=1, preload=(), level=1, probe=False) as sandbox:
+        printed: list[int] = []
+
+        def on_event(event: dict[str, Any]) -> None:
+            printed.extend(int(word) for word in event["text"].split() if word.isdigit())
+            if len(printed) == 6:
+                os.kill(printed[0], signal.SIGKILL)
+
+        outcome = sandbox.run(Cell("orphan", code, LIMITS)).wait(on_event)
+        assert outcome.reason is Reason.INTERNAL, outcome
+        assert until(lambda: not any(alive(pid) for pid in printed[1:3]))
+        assert until(lambda: idle(sandbox) or len(usage.processes(launcher(sandbox))) == 3)
+        assert execute(sandbox, "1 + 1")[0].success
 
 
 WORKER = """

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: the event channel's descriptor, the only one beside the standard three
 EVENTS_FD: Final = 3
+#: first byte on the code pipe: the cell's process is counted into its control group
+GO: Final = b"g"
 _PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
 _ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
 #: each touches the pages that a first cell of its kind would otherwise have to copy
@@ -36,6 +38,7 @@ def main(spawn: Spawn) -> NoReturn:
     """Become the cell."""
     home_pid = os.getpid()
     try:
+        _enter(spawn)
         code_fd = _descriptors(spawn)
         _surroundings(spawn)
         _tell({"type": "ready", "guards": _guard(spawn)})
@@ -66,6 +69,23 @@ def _tell(event: dict[str, Any]) -> None:
         os.write(EVENTS_FD, packets.MESSAGE + json.dumps(event).encode()[: packets.PACKET - 1])
 
 
+def _enter(spawn: Spawn) -> None:
+    """Move into the namespaces that the run's init has made; the zygote has forked us into its process namespace."""
+    if not spawn.house:
+        return
+    if os.read(spawn.fds["code"], 1) != GO:
+        os._exit(0)  # the launcher went away before it could account for us
+    shared = spawn.network or "netns" in spawn.guards_off
+    for name, fd in spawn.house.items():
+        if name == "user":
+            os.setresgid(spawn.uid, spawn.uid, spawn.uid)
+            os.setresuid(spawn.uid, spawn.uid, spawn.uid)
+        # the fork has entered the one of processes; a shared network is where we are already
+        if name != "pid" and not (name == "net" and shared):
+            linux.setns(fd, 0)
+        os.close(fd)
+
+
 def _descriptors(spawn: Spawn) -> int:
     os.setsid()
     for unset in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -84,7 +104,8 @@ def _descriptors(spawn: Spawn) -> int:
         code = os.dup(code)
     os.dup2(events, EVENTS_FD, inheritable=False)
     if "fds" in spawn.guards_off:
-        os.close(fds["control"])
+        if "control" in fds:
+            os.close(fds["control"])
     else:
         linux.close_fds({0, 1, 2, EVENTS_FD, code})
     return code

@@ -12,13 +12,15 @@ import select
 import signal
 import socket
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import cell, isolation, linux, tree
+from . import isolation, linux, tree
 
-#: descriptors of a spawn request, in the order the launcher sends them
-FDS = ("control", "code", "stdout", "stderr", "events")
+#: descriptors of the cell, in the order the launcher sends them
+CELL_FDS = ("code", "stdout", "stderr", "events")
+#: namespaces that a cell enters, the one of processes first, the one of users last
+NAMESPACES = ("pid", "mnt", "ipc", "uts", "cgroup", "net", "user")
 
 
 @dataclass
@@ -36,10 +38,15 @@ class Spawn:
     hidden: list[str]  #: library folders that the cell's own /tmp would hide
     readable: list[str]  #: what of the host a cell may read where it has no root of its own
     shell: Any
+    house: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
 
 
 def main(spawn: Spawn) -> NoReturn:
-    """Be the init of one run until it is killed."""
+    """Be the init of one run until it is killed.
+
+    In a process namespace of its own it only keeps house: the cell is forked from the warm zygote and enters. Without
+    one it is the cell's parent, so that nothing escapes from below it.
+    """
     control = socket.socket(fileno=spawn.fds["control"])
     try:
         _serve(spawn, control)
@@ -60,26 +67,38 @@ def _serve(spawn: Spawn, control: socket.socket) -> None:
     if not control.recv(16):
         os._exit(0)  # the launcher went away before it could account for us
     if spawn.level >= 2:
-        scratch = isolation.cell_namespaces(
-            spawn.limits, spawn.uid, spawn.hidden, network=spawn.network or "netns" in spawn.guards_off
-        )
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)
-        socket.send_fds(control, [b'{"op":"scratch"}'], scratch)
-        for fd in scratch:
-            os.close(fd)
+        _keep_house(spawn, control)
+        pid = -1
     else:
-        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        pid = _be_parent(spawn, control)
+    _watch(spawn, control, wake_r, pid)
+
+
+def _keep_house(spawn: Spawn, control: socket.socket) -> None:
+    shared = spawn.network or "netns" in spawn.guards_off
+    scratch = isolation.cell_namespaces(spawn.limits, spawn.uid, spawn.hidden, network=shared)
+    # by descriptor, because nobody may look into this process once it is not dumpable
+    spaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in NAMESPACES]
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    linux.drop_capabilities()
+    socket.send_fds(control, [b'{"op":"housed"}'], [*spaces, *scratch])
+    for fd in (*spaces, *scratch):
+        os.close(fd)
+
+
+def _be_parent(spawn: Spawn, control: socket.socket) -> int:
+    from . import cell  # only here: a house keeper needs none of it
+
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
         control.detach()
         cell.main(spawn)
-    for name in FDS[1:]:
+    for name in CELL_FDS:
         os.close(spawn.fds[name])
-    if spawn.level >= 2:
-        linux.drop_capabilities()
-    control.send(json.dumps({"op": "forked", "pid": pid}).encode())
-    _watch(spawn, control, wake_r, pid)
+    control.send(b'{"op":"forked"}')
+    return pid
 
 
 def _watch(spawn: Spawn, control: socket.socket, wake: int, pid: int) -> None:

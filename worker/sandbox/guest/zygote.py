@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import platform
+import select
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from . import init, isolation, linux, tree
+from . import held, init, isolation, linux, tree, warden
 
 _MESSAGE: Final = 1 << 16
 #: how kernels and containers refuse namespaces
@@ -36,7 +37,7 @@ class Zygote:
         self._level = 2
         self._missing: list[str] = []
         self._shell: Any = None
-        self._hidden: list[str] = []
+        self._cells: dict[int, int] = {}  #: runs by process id, of those that are our children
         self._readable: list[str] = []
         self._pid_namespace = -1
         self._root = os.getuid() == 0
@@ -44,15 +45,20 @@ class Zygote:
 
     def run(self) -> NoReturn:
         """Set up, serve, end."""
+        ours = held.HeldModules()
+        sys.meta_path.insert(0, ours)
         try:
             self._isolate()
             self._load()
+            sys.meta_path.remove(ours)
             self._control.send(json.dumps({"op": "ready", **self._describe()}).encode())
         except BaseException:
             self._control.send(json.dumps({"op": "broken", "text": traceback.format_exc(limit=-6)[-4000:]}).encode())
             os._exit(1)
-        while True:
-            self._serve()
+        wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+        self._serve(wake_r)
 
     def _isolate(self) -> None:
         with contextlib.suppress(OSError):
@@ -76,6 +82,19 @@ class Zygote:
         except OSError as err:
             self._control.send(json.dumps({"op": "retry", "text": f"mounts: {err}"}).encode())
             os._exit(0)
+        self._split()
+
+    def _split(self) -> None:
+        """Leave process 1 small: it becomes the warden, and the zygote goes on as its child."""
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid:
+            near.close()
+            self._control.close()
+            warden.Warden(far, pid).serve()
+        far.close()
+        socket.send_fds(self._control, [b'{"op":"warden"}'], [near.fileno()])
+        near.close()
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def _send_pid(self, pid: int) -> None:
@@ -122,7 +141,6 @@ class Zygote:
             _figures(self._shell)
         runner.rehearse(self._shell)
         tempfile.tempdir = None
-        self._hidden = isolation.roots_below_tmp()
         self._readable = isolation.readable_roots()
         if self._level < 2:
             import shutil
@@ -161,49 +179,77 @@ class Zygote:
             self._missing.append("own uid: the interpreter lies below a folder that only root may enter")
         return reachable
 
-    def _serve(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 8)
-        if not data:
-            os._exit(0)  # the launcher is gone: as process 1 of the namespace this ends every run at once
-        tree.reap()
-        request = json.loads(data)
-        if request["op"] == "spawn":
-            self._spawn(request, fds)
+    def _serve(self, wake: int) -> NoReturn:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wake:
+                    os.read(wake, 512)
+                    for pid, status in tree.reap():
+                        self._tell_end(pid, status)
+                else:
+                    self._answer()
 
-    def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
+    def _tell_end(self, pid: int, status: int) -> None:
+        # of a run without namespaces the child is its init, which tells the status itself
+        number = self._cells.pop(pid, None)
+        if number is not None:
+            self._control.send(json.dumps({"op": "ended", "id": number, "status": status}).encode())
+
+    def _answer(self) -> None:
+        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 16)
+        if not data:
+            os._exit(0)  # the launcher is gone
+        request = json.loads(data)
+        housed = self._level >= 2
         try:
-            if self._level >= 2:
-                linux.unshare(linux.CLONE_NEWPID)
+            if housed:
+                linux.setns(fds[0], linux.CLONE_NEWPID)
             pid = os.fork()
         except OSError as err:
             self._control.send(json.dumps({"op": "refused", "id": request["id"], "text": str(err)}).encode())
             pid = -1
         if pid == 0:
-            spawn = init.Spawn(
-                level=self._level,
-                fds=dict(zip(init.FDS, fds, strict=True)),
-                uid=request["uid"],
-                limits=request["limits"],
-                network=request["network"],
-                home=request["home"] or isolation.HOME,
-                unseen_memory=request["unseen_memory"],
-                guards_off=tuple(request["guards_off"]),
-                hidden=self._hidden,
-                readable=self._readable,
-                shell=self._shell,
-            )
-            if "fds" not in spawn.guards_off:
-                self._control.close()
-            init.main(spawn)
+            signal.set_wakeup_fd(-1)
+            self._become_run(request, fds)
         for fd in fds:
             os.close(fd)
-        if self._level >= 2:
-            # without this the next unshare would fail: it works once per stay in a namespace
+        if housed:
             linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         if pid > 0:
             pidfd = os.pidfd_open(pid)
-            socket.send_fds(self._control, [json.dumps({"op": "spawned", "id": request["id"]}).encode()], [pidfd])
+            op = "spawned"
+            if housed:
+                op, self._cells[pid] = "forked", request["id"]
+            socket.send_fds(self._control, [json.dumps({"op": op, "id": request["id"]}).encode()], [pidfd])
             os.close(pidfd)
+
+    def _become_run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+        from . import cell
+
+        first = init.NAMESPACES if self._level >= 2 else ("control",)
+        named = dict(zip((*first, *init.CELL_FDS), fds, strict=True))
+        spawn = init.Spawn(
+            level=self._level,
+            house={name: named.pop(name) for name in init.NAMESPACES if name in named},
+            fds=named,
+            uid=request["uid"],
+            limits=request["limits"],
+            network=request["network"],
+            home=request["home"] or isolation.HOME,
+            unseen_memory=request["unseen_memory"],
+            guards_off=tuple(request["guards_off"]),
+            hidden=[],
+            readable=self._readable,
+            shell=self._shell,
+        )
+        if "fds" not in spawn.guards_off:
+            self._control.close()
+        if spawn.house:
+            cell.main(spawn)
+        init.main(spawn)
 
 
 def _figures(shell: Any) -> None:
