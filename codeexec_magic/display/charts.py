@@ -24,11 +24,11 @@ def spark(points: Points, label: str, *, width: int = 120, height: int = 22) -> 
     """A filled line without axes; ``points`` as in :class:`Line`."""
     top = max([1.0, *(y for _, y in points)])
     drawn = [(x * (width - 4), height - 2 - y / top * (height - 6)) for x, y in points]
-    body = ""
+    body = f'<line x1="0" x2="{width - 4}" y1="{height - 2}" y2="{height - 2}" stroke="var(--cx-line)"/>'
     if drawn:
         path, last = _path(drawn), drawn[-1]
         area = f"{drawn[0][0]:.1f},{height} {path} {last[0]:.1f},{height}"
-        body = (
+        body += (
             f'<polygon points="{area}" fill="var(--cx-run)" opacity=".14"/>'
             f'<polyline points="{path}" fill="none" stroke="var(--cx-run)" stroke-width="1.5"/>'
             f'<circle cx="{last[0]:.1f}" cy="{last[1]:.1f}" r="2.2" fill="var(--cx-run)"/>'
@@ -95,9 +95,10 @@ def number(value: float) -> str:
 
 def _labels(ends: list[tuple[float, float, Line]]) -> list[str]:
     """Names at the ends of lines, moved apart where they would overlap."""
-    parts, before = [], -math.inf
-    for y, x, line in sorted(ends, key=lambda end: end[0]):
-        before = max(y, before + 12)
+    parts, before = [], math.inf
+    # from the bottom up: below it stands the time axis
+    for y, x, line in sorted(ends, key=lambda end: -end[0]):
+        before = min(y, before - 12)
         parts.append(
             f'<text x="{x + 7:.1f}" y="{before + 3.5:.1f}" class="cxm-end">{escaped(line.name)} '
             f"{number(line.points[-1][1])}</text>"

@@ -138,7 +138,7 @@ class LetterList:
         self.page = 0
         self._count = 0
         self._changed = changed
-        self._rows = rows.Rows({"Open": open_, "Requeue": requeue, "Edit": edit, "Drop": drop}, width="236px")
+        self._rows = rows.Rows({"Open": open_, "Requeue": requeue, "Edit": edit, "Drop": drop}, width="268px")
         self._title, self._note, self._story = rows.html(), rows.html(), rows.html()
         self._requeue_all = rows.Question("Requeue all", lambda: self._ask("Requeue"), requeue_all)
         self._purge = rows.Question("Purge", lambda: self._ask("Forget"), purge)

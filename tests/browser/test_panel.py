@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import Notebook
 from playwright.sync_api import Locator
+from support import wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 Open = Callable[..., Notebook]
 
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()\nprint('drawn')"
+HANGS = "print('last words')\nwhile True: pass"
 
 
 def panel(book: Notebook, index: int = 1) -> Locator:
     """The panel below a cell."""
+    book.start(index)
     found = book.output(index).locator(".cxm-panel")
-    found.wait_for(timeout=20_000)
+    found.wait_for(timeout=30_000)
     return found
 
 
@@ -28,23 +37,217 @@ def write(box: Locator, code: str) -> None:
     box.locator(".cxm-code textarea").fill(code)
 
 
+def tile(box: Locator, name: str) -> str:
+    """What the tile of this name says."""
+    return str(box.locator(".cxm-kpi > div").filter(has_text=name).locator("b").inner_text())
+
+
+def dead_letter(cluster: Any) -> str:
+    """The id of a new one."""
+    job = cluster.client.submit(HANGS, timeout=0.5, retries=0, cache=False)
+    job.result(60)
+    return str(job.id)
+
+
+def reads(cluster: Any) -> int:
+    """Scripts the server has run so far."""
+    return int(cluster.client.store.redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+@pytest.fixture
+def without_worker(cluster: Any) -> Iterator[None]:
+    """Nobody but the panel talks to the server."""
+    cluster.stop_worker()
+    yield
+    cluster.start_worker()
+
+
 def test_submit_from_the_panel(notebook: Open) -> None:
     """A cell submitted in the panel shows its figure there; the same cell again is marked as cached."""
     book = notebook("panel = %remote_queue", "print(panel.job.result().stdout)")
-    book.start(1)
     box = panel(book)
-    code = f"{FIGURE}  # from the panel"
-    write(box, code)
-    box.get_by_role("button", name="Submit").click()
+    write(box, f"{FIGURE}  # {time.time()}")
+    box.locator("button.cxm-submit").click()
     opened = box.locator(".cxm-box")
-    book.poll(lambda: "Succeeded" in opened.inner_text(), 30, "the job's end")
+    book.poll(lambda: opened.count() and "Succeeded" in opened.inner_text(), 60, "the job's end")
     opened.locator("img[src^='data:image/png']").wait_for(timeout=5000)
     assert "drawn" in opened.inner_text()
     assert "Cached" not in opened.inner_text()
-    box.get_by_role("button", name="Submit").click()
+    box.locator("button.cxm-submit").click()
     book.poll(lambda: "Cached" in opened.inner_text(), 30, "the cached marker")
     opened.locator("img[src^='data:image/png']").wait_for(timeout=5000)
     assert "drawn" in book.run(2)
+
+
+def test_keys_history_and_copies(notebook: Open) -> None:
+    """Tab indents, Shift-Enter submits what was typed to its last key, and code goes both ways."""
+    book = notebook("%remote_queue", "6 * 7  # from the history")
+    book.run(2)
+    box = panel(book)
+    area = box.locator(".cxm-code textarea")
+    area.click()
+    book.page.keyboard.type("if True:")
+    book.page.keyboard.press("Enter")
+    book.page.keyboard.press("Tab")
+    book.page.keyboard.type("print('typed', 6 * 7)")
+    book.page.keyboard.press("Shift+Enter")
+    opened = box.locator(".cxm-box")
+    book.poll(lambda: opened.count() and "typed 42" in opened.inner_text(), 60, "the output")
+    assert area.input_value() == "if True:\n    print('typed', 6 * 7)"
+    assert book.prompt(1) != "[*]:"
+    book.poll(lambda: "Run again" in opened.inner_text(), 20, "the end")
+    opened.get_by_role("button", name="Copy into a new cell").click()
+    book.poll(lambda: "print('typed', 6 * 7)" in book.cell(2).inner_text(), 10, "the new cell")
+    assert "%%remote_exec --queue code_execution" in book.cell(2).inner_text()
+    box.locator("select").first.select_option(label="[2] 6 * 7 # from the history")
+    book.poll(lambda: area.input_value() == "6 * 7  # from the history", 10, "the cell's code")
+    opened.get_by_role("button", name="Run again").click()
+    book.poll(lambda: "Cached" not in opened.inner_text() and "Succeeded" in opened.inner_text(), 60, "a second run")
+
+
+def test_dead_letters_by_buttons(notebook: Open, cluster: Any) -> None:
+    """A dead letter is requeued, edited until it works, and another one dropped; Purge asks first."""
+    client = cluster.client
+    client.purge_dead_letters()
+    first, second = dead_letter(cluster), dead_letter(cluster)
+    before = client.dead_letter(first).last_at
+    book = notebook("%remote_queue")
+    box = panel(book)
+
+    def row(task_id: str) -> Locator:
+        return box.locator(".cxm-item").filter(has=box.page.locator(f'[data-letter="{task_id}"]'))
+
+    book.poll(lambda: row(first).count() and row(second).count(), 20, "both dead letters")
+    assert "time limit" in row(first).inner_text()
+    assert "last words" in row(first).inner_text()
+    book.page.wait_for_timeout(700)  # a row that has just appeared ignores clicks
+    row(first).get_by_role("button", name="Requeue").click()
+    book.poll(lambda: any(x.task_id == first and x.last_at > before for x in client.dead_letters()), 60, "a new end")
+    row(second).get_by_role("button", name="Drop").click()
+    book.poll(lambda: all(x.task_id != second for x in client.dead_letters()), 20, "the drop")
+    book.poll(lambda: row(second).count() == 0 and row(first).count() == 1, 20, "the list")
+    book.page.wait_for_timeout(700)
+    row(first).get_by_role("button", name="Edit").click()
+    area = box.locator(".cxm-code textarea")
+    book.poll(lambda: area.input_value() == HANGS, 10, "its code")
+    write(box, "print('healed')")
+    box.locator("button.cxm-submit").click()
+    book.poll(lambda: "healed" in box.locator(".cxm-box").inner_text(), 60, "the edited run")
+    book.poll(lambda: not client.dead_letters(), 20, "no dead letter")
+    assert client.job(first).result(5).stdout == "healed\n"
+    third = dead_letter(cluster)
+    book.poll(lambda: row(third).count(), 20, "a third one")
+    box.get_by_role("button", name="Purge").click()
+    book.poll(lambda: "Forget 1 dead letter?" in box.inner_text(), 10, "the question")
+    assert client.dead_letters()
+    box.get_by_role("button", name="Yes").click()
+    book.poll(lambda: not client.dead_letters(), 10, "the purge")
+
+
+def test_reads_stop_when_closed_or_out_of_sight(notebook: Open, cluster: Any, without_worker: None) -> None:
+    """One script a second while it is seen; none when it is hidden, seen again some, closed none."""
+    book = notebook("%remote_queue")
+    box = panel(book)
+    start, count = time.monotonic(), reads(cluster)
+    book.poll(lambda: reads(cluster) >= count + 4, 20, "four reads")
+    assert time.monotonic() - start > 2.5, "more than about one read a second"
+    box.evaluate("box => { box.style.display = 'none' }")
+    quiet = [reads(cluster), time.monotonic()]
+
+    def silent() -> bool:
+        now = reads(cluster)
+        if now != quiet[0]:
+            quiet[:] = [now, time.monotonic()]
+        return time.monotonic() - quiet[1] > 3
+
+    book.poll(silent, 30, "silence")
+    box.evaluate("box => { box.style.display = '' }")
+    book.poll(lambda: reads(cluster) >= quiet[0] + 3, 20, "reads again")
+    box.get_by_role("button", name="Close").first.click()
+    book.says(1, "as of")
+    closed = reads(cluster)
+    until = time.monotonic() + 4
+    book.poll(lambda: time.monotonic() > until, 10, "a while")
+    assert reads(cluster) == closed
+    assert "No worker is alive" in book.text(1)
+    saved = book.save().cells[1].outputs[-1].data
+    assert "as of" in saved["text/html"]
+
+
+def test_broker_outage_and_recovery(notebook: Open, cluster: Any, without_worker: None) -> None:
+    """The panel says that the broker is away, keeps what it showed, and goes on when it is back."""
+    book = notebook("%remote_queue")
+    box = panel(book)
+    book.poll(lambda: "Live" in box.inner_text(), 20, "life")
+    cluster.server.kill()
+    try:
+        book.poll(lambda: "Broker away for" in box.inner_text(), 20, "the outage")
+        assert "code_execution_heavy" in box.inner_text()
+    finally:
+        cluster.server.start()
+    book.poll(lambda: "Live" in box.inner_text(), 30, "recovery")
+    assert "Broker away" not in box.inner_text()
+
+
+def test_numbers_agree_under_load(notebook: Open, cluster: Any) -> None:
+    """While two workers run 200 cells, panel, server and command line tell the same; hostile labels stay text."""
+    client, store = cluster.client, cluster.client.store
+    env = {**os.environ, **cluster.env, "CODEEXEC_SLOTS": "1"}
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "code_execution", "-c", "1"]
+    with (cluster.directory / "second.log").open("wb") as log:
+        second = subprocess.Popen([*command, "-n", "second@%h"], env=env, cwd=cluster.directory, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: len([w for w in client.workers() if w.alive]) == 2, 60, "the second worker")
+        book = notebook("%remote_queue")
+        box = panel(book)
+        counters = store.redis.hgetall(f"{store.prefix}counters")
+        evil = "<img src=x onerror='window.__xss=1'>"
+        jobs = [client.submit(f"import time; time.sleep(.1); {i}", cache=False, label=evil) for i in range(200)]
+        depths: list[tuple[float, int]] = []
+        compared = 0
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (depths and depths[-1][1] == 0):
+            depths.append((time.monotonic(), store.redis.zcard(f"{store.prefix}queued:code_execution")))
+            shown = int(tile(box, "Queued"))
+            recent = [depth for at, depth in depths if time.monotonic() - at < 4]
+            if len(depths) > 3 and shown:
+                assert min(recent) <= shown <= max(recent)
+                compared += 1
+            book.page.wait_for_timeout(200)
+        assert compared > 3
+        waits = [job.result(60).wait_time_ms for job in jobs]
+        book.poll(lambda: tile(box, "Queued") == tile(box, "Running") == "0", 20, "an empty queue")
+        after = store.redis.hgetall(f"{store.prefix}counters")
+        grown = {name: int(after.get(name, 0)) - int(counters.get(name, 0)) for name in after}
+        assert grown["submitted"] == grown["ended:succeeded:ok"] == 200
+        assert sum(n for name, n in grown.items() if name.startswith("hist:wait:code_execution:")) == 200
+        assert grown["hist_sum:wait:code_execution"] == sum(waits)
+        line = [sys.executable, "-m", "codeexec_magic.cli", "queue", "--json"]
+        told = json.loads(subprocess.run(line, env=env, check=True, capture_output=True, text=True).stdout)
+        assert told["counters"]["submitted"] == int(after["submitted"])
+        assert [q["depth"] for q in told["queues"]] == [0, 0]
+        p95 = next(q["wait_p95_s"] for q in told["queues"] if q["name"] == "code_execution")
+        assert p95 > 0
+        assert box.locator("tr").filter(has_text="second@").count() == 1
+        assert book.page.evaluate("window.__xss") is None
+        assert "<img src=x" in box.inner_text()
+    finally:
+        second.terminate()
+        second.wait(30)
+
+
+def test_selection_stays(notebook: Open, cluster: Any) -> None:
+    """What is selected in a section that did not change is still selected some readings later."""
+    book = notebook("%remote_queue")
+    box = panel(book)
+    book.poll(lambda: box.locator("td").filter(has_text="celery@").count(), 20, "the worker")
+    box.locator("td").filter(has_text="celery@").first.evaluate(
+        "cell => { const r = document.createRange(); r.selectNodeContents(cell);"
+        " const s = getSelection(); s.removeAllRanges(); s.addRange(r) }"
+    )
+    count = reads(cluster)
+    book.poll(lambda: reads(cluster) > count + 20, 30, "some readings")
+    assert "celery@" in str(book.page.evaluate("getSelection().toString()"))
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -54,18 +257,20 @@ def test_looks(notebook: Open, pictures: Path, theme: str) -> None:
         "%%remote_exec --no-wait --no-cache\nimport time\nfor i in range(300):\n    print('epoch', i); time.sleep(.1)",
         "for i in range(30):\n    get_ipython().run_cell_magic('remote_exec', '--no-wait --no-cache',"
         " f'import time; time.sleep(.4); {i} * 2')",
-        "%%remote_exec --no-wait --no-cache --timeout 0.5 --retries 0\nprint('last words')\nwhile True: pass",
+        f"%%remote_exec --no-wait --no-cache --timeout 0.5 --retries 0\n{HANGS}",
         "%%remote_exec --no-wait --no-cache\n1 / 0",
         "%remote_queue",
     )
     book.theme(THEMES[theme])
-    for index in (1, 2, 3, 4, 5):
+    for index in (1, 2, 3, 4):
         book.run(index)
     box = panel(book, 5)
     book.page.set_viewport_size({"width": 1280, "height": 1900})
     write(box, FIGURE)
     box.locator("button.cxm-submit").click()
-    book.poll(lambda: "Dead letters · 0" not in box.inner_text(), 60, "a dead letter")
-    book.poll(lambda: "drawn" in box.inner_text(), 30, "the figure")
-    book.page.wait_for_timeout(6000)
+    book.poll(lambda: tile(box, "Dead letters") != "0", 90, "a dead letter")
+    book.poll(lambda: "drawn" in box.locator(".cxm-box").inner_text(), 60, "the figure")
     box.screenshot(path=pictures / f"panel_{theme}.png")
+    text = box.inner_text()
+    for words in ("Queues", "Workers", "Throughput", "Queue wait", "Submit", "Jobs", "Dead letters"):
+        assert words in text

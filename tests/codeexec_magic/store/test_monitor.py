@@ -1,0 +1,187 @@
+"""Reading the whole cluster, on a real server."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support import PrivateServer
+
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, code_hash
+from codeexec_magic.settings import Settings
+from codeexec_magic.store import JobStore
+from codeexec_magic.store.dead_letters import DeadLetter
+from codeexec_magic.store.history import BUCKETS, History, QueueSample, Sample, between, decode, quantile, sample
+from codeexec_magic.store.monitor import Query, read
+
+QUEUE = "code_execution"
+
+
+@pytest.fixture
+def store(redis_server: PrivateServer) -> Iterator[JobStore]:
+    """An empty store."""
+    store = JobStore(redis_server.url, Settings(result_ttl_s=60, cache_ttl_s=60))
+    store.redis.flushall()
+    yield store
+    store.close()
+
+
+def submit(store: JobStore, code: str = "1", **changes: Any) -> str:
+    """Queue a job; its id."""
+    request = replace(ExecutionRequest(task_id=str(uuid.uuid4()), code=code, cache="off"), **changes)
+    assert store.submit(request).outcome == "queued"
+    return request.task_id
+
+
+def finish(store: JobStore, task_id: str, status: Status, reason: Reason) -> None:
+    """Begin a queued job and end it."""
+    begun = store.begin(task_id, 1, "a1", "w1")
+    assert not isinstance(begun, str)
+    result = ExecutionResult(task_id, code_hash(begun.request.code), status is Status.SUCCEEDED, status, reason)
+    letter = DeadLetter.of(begun.request, result, "").as_dict() if status is Status.DEAD_LETTERED else None
+    verdict, _ = store.finish(task_id, "a1", "end", reason, status=status, result=result, dead_letter=letter)
+    assert verdict == "ended"
+
+
+def ids(store: JobStore, **query: Any) -> list[str]:
+    """Ids of the jobs a query lists."""
+    return [row.state.id for row in read(store, Query(**query)).jobs]
+
+
+def test_everything_in_one_round_trip(store: JobStore) -> None:
+    """Queues, jobs, counters, dead letters and history come with a single command."""
+    waiting, ran, died = (submit(store, code) for code in ("waits = 1", "ran = 1", "died = 1"))
+    finish(store, ran, Status.SUCCEEDED, Reason.OK)
+    finish(store, died, Status.DEAD_LETTERED, Reason.TIMEOUT)
+    sample(store, [QUEUE])
+    read(store)
+    before = store.redis.info("stats")["total_commands_processed"], evalsha(store)
+    reading = read(store, Query(samples=10))
+    assert evalsha(store) - before[1] == 1
+    assert (reading.queues[0].name, reading.queues[0].depth) == (QUEUE, 1)
+    assert reading.queues[0].oldest_s is not None
+    assert (reading.waiting, reading.running, reading.dead) == (1, 0, 1)
+    assert [row.state.id for row in reading.jobs] == [died, ran, waiting]
+    assert [row.state.code for row in reading.jobs] == ["died = 1", "ran = 1", "waits = 1"]
+    assert [letter.task_id for letter in reading.letters] == [died]
+    assert reading.counters is not None
+    assert reading.counters["submitted"] == 3
+    assert reading.samples[-1].queues[QUEUE].depth == 1
+    assert sum(reading.sample().queues[QUEUE].waits) == 2
+    assert (reading.sample().succeeded, reading.sample().failed) == (1, 1)
+
+
+def evalsha(store: JobStore) -> int:
+    """Scripts run so far."""
+    return int(store.redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
+def test_the_cost_does_not_grow_with_the_queue(store: JobStore) -> None:
+    """However many jobs there are, the server looks at a bounded number of records."""
+    for i in range(3):
+        submit(store, f"x = {i}")
+
+    def looked() -> int:
+        stats = store.redis.info("commandstats")
+        return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("hmget", "hget", "zrank"))
+
+    def cost(**query: Any) -> int:
+        before = looked()
+        read(store, Query(**query))
+        return looked() - before
+
+    pipe = store.redis.pipeline()
+    for i in range(5000):
+        pipe.zadd(f"{store.prefix}jobs", {f"ghost{i}": i})
+        pipe.zadd(f"{store.prefix}finished", {f"ghost{i}": i})
+    pipe.execute()
+    assert cost() < 600
+    assert cost(text="nowhere") < 1000
+    assert cost(status="failed", text="nowhere", queue=QUEUE) < 1000
+
+
+def test_filters_and_pages(store: JobStore) -> None:
+    """Jobs are found by status, queue and text, own ones by id, and come in pages."""
+    plain = [submit(store, f"plain = {i}") for i in range(5)]
+    heavy = submit(store, "é = 'heavy'", queue="code_execution_heavy")
+    named = submit(store, "1", label="Nightly <b>")
+    finish(store, plain[0], Status.FAILED, Reason.ERROR)
+    assert ids(store, status="failed") == [plain[0]]
+    assert ids(store, queue="code_execution_heavy") == [heavy]
+    assert ids(store, text="nightly <") == [named]
+    assert ids(store, text="É = 'he") == [heavy]
+    assert ids(store, text=plain[3][:13]) == [plain[3]]
+    assert ids(store, status="queued", queue=QUEUE) == [*plain[1:], named]
+    assert ids(store, source="mine", ids=(plain[2], "gone", plain[1])) == [plain[2], plain[1]]
+    assert ids(store, source="none") == []
+    pages = [read(store, Query(limit=3, offset=offset)) for offset in (0, 3, 6)]
+    assert [len(page.jobs) for page in pages] == [3, 3, 1]
+    assert [page.more for page in pages] == [True, True, False]
+
+
+def test_hostile_and_broken_records(store: JobStore) -> None:
+    """What cannot be read is left out or cut; nothing raises."""
+    large = submit(store, "x = '" + "y" * 500_000 + "'")
+    finish(store, submit(store, "z = '" + "\\" * 200_000 + "'"), Status.DEAD_LETTERED, Reason.CPU)
+    store.redis.hset(f"{store.prefix}job:broken", mapping={"status": "nonsense", "queue": QUEUE})
+    store.redis.zadd(f"{store.prefix}jobs", {"broken": 9e12})
+    store.redis.lpush("dead_letter", "not json", '{"schema": 99}')
+    store.redis.lpush(f"{store.prefix}samples", "[1]", '{"at": "x"}')
+    store.redis.hset(f"{store.prefix}counters", "submitted", "many")
+    reading = read(store, Query(samples=10))
+    found = {row.state.id: row.state.code for row in reading.jobs}
+    assert "broken" not in found
+    assert found[large].startswith("x = 'yyy")
+    assert len(found[large]) < 2000
+    assert [letter.verdict for letter in reading.letters] == ["too large for this list: open it"]
+    assert reading.samples == ()
+
+
+def test_samples_are_written_once_a_period(store: JobStore) -> None:
+    """However many workers try, a period gets one sample."""
+    submit(store)
+    assert [sample(store, [QUEUE]) for _ in range(5)] == [True, False, False, False, False]
+    assert store.redis.llen(f"{store.prefix}samples") == 1
+    assert store.redis.ttl(f"{store.prefix}samples") > 0
+
+
+def waits(**counts: int) -> tuple[int, ...]:
+    """A histogram with these buckets filled (``b1000=3``: three starts that waited up to 1000 ms)."""
+    return tuple(counts.get(f"b{bound}", 0) for bound in (*BUCKETS, "inf"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "expected"),
+    [
+        ({}, 0.5, None),
+        ({"b10": 4}, 0.5, 0.005),
+        ({"b1000": 10}, 0.5, 0.75),
+        ({"b10": 95, "b5000": 5}, 0.95, 0.01),
+        ({"binf": 3}, 0.95, 300.0),
+    ],
+)
+def test_quantiles(counts: dict[str, int], share: float, expected: float | None) -> None:
+    """A quantile lies in its bucket, between the bounds by proportion."""
+    assert quantile(waits(**counts), share) == (None if expected is None else pytest.approx(expected))
+
+
+def test_history_gives_the_last_minutes_only() -> None:
+    """Waits of before the window do not count; a server set up anew counts from zero."""
+    old, new = waits(b10=100), waits(b10=100, b1000=10)
+    history = History()
+    now = Sample(1_000_000, queues={QUEUE: QueueSample(0, 0.0, new)})
+    history.add([Sample(700_000, queues={QUEUE: QueueSample(0, 0.0, old)})], now)
+    assert history.waits(now) == waits(b1000=10)
+    assert between(new, old) == old
+    assert [one.at_ms for one in history.samples] == [700_000, 1_000_000]
+    later = Sample(1_500_000)
+    history.add([], later)
+    assert [one.at_ms for one in history.samples] == [1_500_000]
+
+
+def test_decode_leaves_out_what_it_cannot_read() -> None:
+    """Samples of another shape are skipped."""
+    assert decode(["", "null", "{}", "[" * 10_000]) == []
