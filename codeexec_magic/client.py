@@ -6,7 +6,6 @@ nor anything of the worker is imported here.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -155,8 +154,7 @@ class Client:
                 "try later, or start more workers"
             )
         if submission.result is not None:
-            with contextlib.suppress(ConnectionError):
-                self.results.record([submission.result])
+            self.results.record_soon(submission.result)
         return Job(self, request.task_id, request.queue, submission)
 
     def check_code(self, code: str) -> None:

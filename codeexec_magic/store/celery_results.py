@@ -6,12 +6,19 @@ here, in the format of Celery's Redis backend, rather than by Celery's task trac
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+import time
 from collections.abc import Iterable
 
 from codeexec_magic.contract import ExecutionResult
+from codeexec_magic.errors import ClusterError
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.connection import broker_errors, connect
+
+#: how long an entry may wait for others to share its round trip with (seconds)
+_PAUSE_S = 0.005
 
 
 class CeleryResults:
@@ -25,6 +32,32 @@ class CeleryResults:
     def __init__(self, url: str, settings: Settings) -> None:
         self.url, self.settings = url, settings
         self.redis = connect(url)
+        self._lock = threading.Lock()
+        self._waiting: list[ExecutionResult] = []
+        self._writer: threading.Thread | None = None
+
+    def record_soon(self, result: ExecutionResult) -> None:
+        """Store and announce an outcome without keeping the caller: half the time of a cached answer went here.
+
+        What a failure leaves out, a worker's reconciler writes later.
+        """
+        with self._lock:
+            self._waiting.append(result)
+            if self._writer is None:
+                # no daemon: what is waiting is written before the process ends
+                self._writer = threading.Thread(target=self._write, name="codeexec-results")
+                self._writer.start()
+
+    def _write(self) -> None:
+        while True:
+            time.sleep(_PAUSE_S)
+            with self._lock:
+                results, self._waiting = self._waiting, []
+                if not results:
+                    self._writer = None
+                    return
+            with contextlib.suppress(ClusterError):
+                self.record(results)
 
     def record(self, results: Iterable[ExecutionResult]) -> None:
         """Store and announce outcomes; a failed cell is a result too, so the Celery state is always SUCCESS."""
@@ -56,5 +89,9 @@ class CeleryResults:
         return [task_id for task_id, there in zip(task_ids, found, strict=True) if not there]
 
     def close(self) -> None:
-        """Close the connections."""
+        """Write what waits and close the connections."""
+        with self._lock:
+            writer = self._writer
+        if writer is not None:
+            writer.join()
         self.redis.close()
