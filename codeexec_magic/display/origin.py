@@ -92,4 +92,4 @@ class Origin:
 
     def _send(self, kind: str, content: dict[str, Any]) -> None:
         kernel: Any = self.kernel
-        kernel.session.send(kernel.iopub_socket, kind, content, parent=self._parent, ident=kernel.topic(kind))
+        kernel.session.send(kernel.iopub_socket, kind, content, parent=self._parent, ident=kind.encode())

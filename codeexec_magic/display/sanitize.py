@@ -130,7 +130,7 @@ class Policy:
             return {} if has_text else {"text/plain": _strip_tags(text)}
         if _LEANS_ON.search(text):
             self._note("HTML was shown without its styles and scripts: `--html frame` or `--trust` shows them")
-            if has_text and not re.search(r"<(table|img)\b", cleaned):
+            if has_text and not _is_table(cleaned):
                 return {}  # a page taken apart reads worse than the text
         plain = {} if has_text else {"text/plain": _strip_tags(cleaned)}
         return {"text/html": cleaned, **plain} if cleaned.strip() else plain
@@ -138,6 +138,12 @@ class Policy:
     def _note(self, line: str) -> None:
         if line not in self.notes:
             self.notes.append(line)
+
+
+def _is_table(cleaned: str) -> bool:
+    """Whether HTML still says all it has to say: tables or images, and little around them."""
+    around = re.sub(r"<table\b.*</table>", "", cleaned, flags=re.S)
+    return bool(re.search(r"<(table|img)\b", cleaned)) and len(_strip_tags(around)) <= 40
 
 
 def clean_html(text: str) -> str | None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from codeexec_magic.job import Job
     from codeexec_magic.store import JobState
 
-#: when the state is read for the first time, and how often after that (seconds)
-_FIRST_STATE_S = 0.15
+#: how often the state is read: at first, so that a card comes as soon as it is due, and later (seconds)
+_EARLY_STATE_S = 0.1
 _STATE_S = 0.5
+_EARLY_S = 0.6
 
 
 class View(Protocol):
@@ -99,7 +100,8 @@ class Watch:
             self._items.put(("error", err))
 
     def _read_to_end(self) -> tuple[JobState | None, ExecutionResult | None]:
-        due = time.monotonic() + _FIRST_STATE_S
+        started = time.monotonic()
+        due = started + _EARLY_STATE_S
         for event in self.job.follow(0.1):
             if self._left.is_set():
                 return None, None
@@ -109,5 +111,6 @@ class Watch:
                 self._items.put(("event", event))
             if time.monotonic() >= due or (event is not None and event["type"] == "status"):
                 self._items.put(("state", self.job.state()))
-                due = time.monotonic() + _STATE_S
+                now = time.monotonic()
+                due = now + (_EARLY_STATE_S if now - started < _EARLY_S else _STATE_S)
         return self.job.state(), self.job.result(5.0)

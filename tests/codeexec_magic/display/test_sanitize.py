@@ -80,6 +80,16 @@ def test_html_that_needs_its_styles_gives_way_to_text() -> None:
     assert "--html frame" in policy.notes[0]
 
 
+def test_styled_table_keeps_its_table() -> None:
+    """A pandas Styler loses its colours, not its numbers; an estimator's diagram with a table inside gives way."""
+    styled = "<style>#T_1 {color: red}</style><table id='T_1'><tr><td>1</td></tr></table>"
+    assert "<td>1</td>" in Policy().bundle({"text/html": styled, "text/plain": "<Styler>"})["text/html"]
+    diagram = f"{styled}<label>LogisticRegression</label><a>?<span>Documentation for LogisticRegression</span></a>"
+    assert Policy().bundle({"text/html": diagram, "text/plain": "LogisticRegression()"}) == {
+        "text/plain": "LogisticRegression()"
+    }
+
+
 def test_images_must_be_images() -> None:
     """The content of an image is looked at, not its name."""
     policy = Policy()
