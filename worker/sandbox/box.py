@@ -47,6 +47,8 @@ class Box:
         self.group: Group | None = None
         self.scratch: list[int] = []
         self.cpu_before = 0.0  #: spent on getting ready
+        self._size_before = 0
+        self.growth = 0  #: bytes by which the cell's own process grew at most
         self.house: list[int] = []  #: the namespaces, made by init, that wait for the cell
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
         self.home = tempfile.mkdtemp(prefix="codeexec-") if spec["level"] < 2 else ""
@@ -118,7 +120,7 @@ class Box:
             elif message["op"] == "forked":
                 self._find_cell()
             elif message["op"] == "ended":
-                self.status = message["status"]
+                self.ended(message)
             elif message["op"] == "broken":
                 self.problem = message["text"]
 
@@ -134,8 +136,15 @@ class Box:
         """The cell has its guards on: what it uses from now on counts."""
         self.guards, self.state = guards, "ready"
         self.cpu_before = usage.cpu(self.init_pid, self.pids())
+        self._size_before = usage.resident(self.cell_pid)
         if self.group:
             self.group.reset_peak()
+
+    def ended(self, message: dict[str, Any]) -> None:
+        """The cell's process was waited for."""
+        self.status = message["status"]
+        # a forked process starts with the size of what it was forked from
+        self.growth = max(0, message["most"] - self._size_before)
 
     def hand_over(self, request: dict[str, Any]) -> None:
         """Give the standby its code."""

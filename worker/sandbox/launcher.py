@@ -179,7 +179,7 @@ class Launcher:
             except OSError as err:
                 self._broken(box, f"control group: {err}")
         elif message["op"] == "ended":
-            box.status = message["status"]
+            box.ended(message)
             self._on_cell_end(box)
         elif message["op"] == "refused":
             self._broken(box, message["text"])
@@ -324,8 +324,8 @@ class Launcher:
         if box.failed:
             return
         box.failed = True
-        waiting = box.spec.get("run")
-        if waiting in self._waiting:
+        waiting: Run | None = box.spec.get("run")
+        if waiting is not None and waiting in self._waiting:
             waiting.tries += 1
             if waiting.tries >= _TRIES:
                 self._waiting.remove(waiting)
@@ -396,7 +396,6 @@ class Launcher:
 
     def _on_gone(self, box: Box) -> None:
         """Init is dead, and with a process namespace so is everything that was below it."""
-        orphaned = box.state != "ending"
         self._selector.unregister(box.pid_fd)
         box.read_control()
         run = self._run_of(box)
@@ -405,7 +404,7 @@ class Launcher:
         elif box.state != "ending":
             box.problem = box.problem or "died before it was used"
             self._count_failure(box)
-        if self._level < 2 and orphaned:
+        if self._level < 2:
             tree.kill_strays(self._zygote.pid)
         self._dispose(box)
         if run:

@@ -48,12 +48,8 @@ class Nursery:
             if not data:
                 raise ZygoteFailed(f"the interpreter {self._python} did not start: {_last_words(process)}")
             message = json.loads(data)
-            if message["op"] == "map":
-                near.send(b"mapped" if users.write_maps(process.pid) else b"refused")
-            elif message["op"] == "child":
-                self._pid_fd = fds[0]
-            elif message["op"] == "warden":
-                self.warden = socket.socket(fileno=fds[0])
+            if message["op"] in ("map", "child", "warden"):
+                self._assist(message["op"], near, fds)
             elif message["op"] == "retry":
                 near.close()
                 process.wait()
@@ -69,6 +65,15 @@ class Nursery:
                     process.wait()  # only the process 1 that it forked goes on
                 self._socket = near
                 return {**message, "missing": [*missing, *message["missing"]]}
+
+    def _assist(self, step: str, near: socket.socket, fds: list[int]) -> None:
+        assert self._process is not None
+        if step == "map":
+            near.send(b"mapped" if users.write_maps(self._process.pid) else b"refused")
+        elif step == "child":
+            self._pid_fd = fds[0]
+        else:
+            self.warden = socket.socket(fileno=fds[0])
 
     def _execute(self, config: dict[str, Any]) -> socket.socket:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -141,9 +141,10 @@ class Run:
             self.detail = {"after_s": elapsed}
             box.interrupt()
         if now >= self._next_sample:
+            before = time.process_time()
             self._sample(box, limits)
-            # measuring must not become the load: it takes at most a tenth of the time
-            self._next_sample = max(now + SAMPLE_S, time.monotonic() + 9 * (time.monotonic() - now))
+            # measuring must not become the load: it takes at most a third of a processor
+            self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
 
     def deadline(self) -> float:
         """When :meth:`tick` has something to do next."""
@@ -200,7 +201,7 @@ class Run:
                 "status": box.status,
                 "problem": box.problem,
                 "oom_kills": group.oom_kills() if group else 0,
-                "peak": group.peak() if group else self._peak,
+                "peak": group.peak() if group else max(self._peak, box.growth),
                 "isolation": {**environment, **box.guards},
             }
         return evidence

@@ -16,7 +16,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 def memory(pids: Iterable[int], scratch: Iterable[int]) -> int:
     """Bytes of memory: each process's fair share, and what its file systems hold in memory."""
-    return sum(_resident(pid) for pid in pids) + scratch_bytes(scratch)
+    return sum(share(pid) for pid in pids) + scratch_bytes(scratch)
 
 
 def scratch_bytes(scratch: Iterable[int]) -> int:
@@ -71,13 +71,20 @@ def disk(folder: Path, most: int) -> tuple[int, int]:
     return size, count
 
 
-def _resident(pid: int) -> int:
+def share(pid: int) -> int:
+    """Bytes of memory of a process, what it shares with others counted in proportion."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
     except OSError:
         # a program that may not be read hides its share, never its size
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+        return resident(pid)
+    return 0
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process in memory, shared ones included."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     return 0

@@ -110,9 +110,9 @@ def _watch(spawn: Spawn, control: socket.socket, wake: int, pid: int) -> None:
             if fd == wake:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 512)
-                for ended, status in tree.reap():
+                for ended, status, most in tree.reap():
                     if ended == pid:
-                        control.send(json.dumps({"op": "ended", "status": status}).encode())
+                        control.send(json.dumps({"op": "ended", "status": status, "most": most}).encode())
             else:
                 _end(spawn, control)
 

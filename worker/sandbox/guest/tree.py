@@ -63,12 +63,15 @@ def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def reap() -> list[tuple[int, int]]:
-    """Collect children that have ended: their ids and wait statuses."""
+def reap() -> list[tuple[int, int, int]]:
+    """Collect children that have ended: their ids, wait statuses and most memory in bytes."""
     ended = []
     with contextlib.suppress(ChildProcessError):
-        while (pair := os.waitpid(-1, os.WNOHANG))[0]:
-            ended.append(pair)
+        while True:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                break
+            ended.append((pid, status, usage.ru_maxrss << 10))
     return ended
 
 

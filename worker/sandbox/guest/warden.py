@@ -43,7 +43,7 @@ class Warden:
             for fd, _ in poll.poll():
                 if fd == self._wake:
                     os.read(self._wake, 512)
-                    if any(pid == self._zygote for pid, _ in tree.reap()):
+                    if any(pid == self._zygote for pid, _, _ in tree.reap()):
                         os._exit(1)
                 else:
                     self._answer()

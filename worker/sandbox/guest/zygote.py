@@ -187,16 +187,17 @@ class Zygote:
             for fd, _ in poll.poll():
                 if fd == wake:
                     os.read(wake, 512)
-                    for pid, status in tree.reap():
-                        self._tell_end(pid, status)
+                    for pid, status, most in tree.reap():
+                        self._tell_end(pid, status, most)
                 else:
                     self._answer()
 
-    def _tell_end(self, pid: int, status: int) -> None:
+    def _tell_end(self, pid: int, status: int, most: int) -> None:
         # of a run without namespaces the child is its init, which tells the status itself
         number = self._cells.pop(pid, None)
         if number is not None:
-            self._control.send(json.dumps({"op": "ended", "id": number, "status": status}).encode())
+            message = {"op": "ended", "id": number, "status": status, "most": most}
+            self._control.send(json.dumps(message).encode())
 
     def _answer(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 16)
