@@ -222,7 +222,7 @@ def test_numbers_agree_under_load(notebook: Open, cluster: Any) -> None:
         assert grown["submitted"] == grown["ended:succeeded:ok"] == 200
         assert sum(n for name, n in grown.items() if name.startswith("hist:wait:code_execution:")) == 200
         assert grown["hist_sum:wait:code_execution"] == sum(waits)
-        line = [sys.executable, "-m", "codeexec_magic.cli", "queue", "--json"]
+        line = [sys.executable, "-c", "from codeexec_magic.cli import main; main()", "queue", "--json"]
         told = json.loads(subprocess.run(line, env=env, check=True, capture_output=True, text=True).stdout)
         assert told["counters"]["submitted"] == int(after["submitted"])
         assert [q["depth"] for q in told["queues"]] == [0, 0]
