@@ -84,12 +84,14 @@ def test_a_cell_takes_three_scripts(client: Client, runtime: Runtime) -> None:
     first = client.submit(CODE, cache=False)
     run(runtime, first).join()
     assert first.result(10).success
+    runtime.results.flush()
 
     def one() -> None:
         job = client.submit(CODE, cache=False)
         thread = run(runtime, job)
         assert job.result(30).success
         thread.join()
+        runtime.results.flush()
 
     seen = commands(client, one)
     assert seen["evalsha"] == 3
@@ -108,8 +110,13 @@ def test_a_cached_cell_takes_one_script(client: Client, runtime: Runtime) -> Non
     first = client.submit(CODE)
     run(runtime, first).join()
     assert first.result(10).success
+    runtime.results.flush()
 
-    seen = commands(client, lambda: client.submit(CODE).result(10))
+    def hit() -> None:
+        assert client.submit(CODE).result(10).cached
+        client.results.flush()
+
+    seen = commands(client, hit)
     assert seen["evalsha"] == 1
     assert not {"xread", "lpush", "brpop"} & set(seen)
     assert sum(seen.values()) <= 40, seen

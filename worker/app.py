@@ -62,10 +62,9 @@ def configuration(settings: WorkerSettings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
-            "visibility_timeout": 30,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "unacked_mutex_expire": 30,
+            # who has which job is told by its record and lease; kombu's own book of deliveries costs two transactions
+            # for every message, each on a new client object, and would only say it again
+            "ack_emulation": False,
             "health_check_interval": 10,
             "socket_keepalive": True,
             "priority_steps": [0],

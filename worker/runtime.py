@@ -137,10 +137,10 @@ class Runtime:
             self.log.dead_letter(letter)
             alert(self.settings.alert, letter)
         try:
-            self.results.record([result])
-            if followers:
-                events = self.store.events(result.task_id)
-                self.results.record(self.store.snapshot(one).result(events) for one in followers)
+            self.results.record_soon(result)  # the slot is free for the next cell meanwhile
+            events = self.store.events(result.task_id) if followers else []
+            for one in followers:
+                self.results.record_soon(self.store.snapshot(one).result(events))
         except CodeExecError as err:
             # the record has the outcome; the reconciler writes the entry later
             log.warning("no Celery result for job %s yet: %s", result.task_id, err)
@@ -170,4 +170,5 @@ class Runtime:
         self.flusher.stop()
         for thread in self._threads:
             thread.join(2.0)
+        self.results.close()
         self.sandbox.close()

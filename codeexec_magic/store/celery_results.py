@@ -48,6 +48,13 @@ class CeleryResults:
                 self._writer = threading.Thread(target=self._write, name="codeexec-results")
                 self._writer.start()
 
+    def flush(self) -> None:
+        """Return when nothing waits any more."""
+        with self._lock:
+            writer = self._writer
+        if writer is not None:
+            writer.join()
+
     def _write(self) -> None:
         while True:
             time.sleep(_PAUSE_S)
@@ -90,8 +97,5 @@ class CeleryResults:
 
     def close(self) -> None:
         """Write what waits and close the connections."""
-        with self._lock:
-            writer = self._writer
-        if writer is not None:
-            writer.join()
+        self.flush()
         self.redis.close()
