@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from codeexec_magic.display import charts, tables, theme
 from codeexec_magic.display.alarms import Alarm, alarms
 from codeexec_magic.display.theme import age, escaped, plural, seconds, shown
-from codeexec_magic.store.history import SHOWN_S, History, QueueSample, Sample, between, quantile
+from codeexec_magic.store.history import SAMPLE_S, SHOWN_S, History, QueueSample, Sample, between, quantile
 from codeexec_magic.store.state import iso
 
 if TYPE_CHECKING:
@@ -233,7 +234,10 @@ class Board:
         return kept
 
     def _x(self, at_ms: int) -> float:
-        return min(1.0, max(0.0, 1 + (at_ms - self.now.at_ms) / (SHOWN_S * 1000)))
+        # time goes on in steps of a sample, so that a curve nobody added to is not drawn anew
+        step = SAMPLE_S * 1000
+        edge = math.ceil(self.now.at_ms / step) * step
+        return min(1.0, max(0.0, 1 + (math.ceil(at_ms / step) * step - edge) / (SHOWN_S * 1000)))
 
     def _depths(self, queue: str) -> list[tuple[float, float]]:
         found = (*self.history.samples, self.now)

@@ -118,7 +118,14 @@ class Panel:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._head, self._banners, self._kpis = rows.html(flex="1 1 auto"), rows.html(), rows.html(kind="cxm-data")
-        self._tables, self._curves = rows.html(kind="cxm-data"), rows.html(kind="cxm-data")
+        self._queues, self._workers = rows.html(kind="cxm-data"), rows.html(kind="cxm-data")
+        self._curves = rows.html(kind="cxm-data")
+        tables = widgets.GridBox(
+            [self._queues, self._workers],
+            layout=widgets.Layout(
+                grid_template_columns="repeat(auto-fit,minmax(min(100%,490px),1fr))", grid_gap="12px 20px", margin="0"
+            ),
+        )
         self._place = widgets.VBox(layout=widgets.Layout(margin="0"))
         self._composer = Composer(self._submit, actions.history, actions.profiles)
         self._jobs = JobList(self._wake.set, self._by_id(self.open), self._by_id(self._cancel))
@@ -142,7 +149,7 @@ class Panel:
                 head,
                 self._banners,
                 self._kpis,
-                self._tables,
+                tables,
                 self._curves,
                 self._composer.box,
                 self._place,
@@ -226,10 +233,8 @@ class Panel:
         rows.draw(self._head, f'<div class="cxm-row"><b>Queue</b>{theme.pill("succeeded", "●", "Live")}</div>')
         rows.draw(self._banners, board.banners())
         rows.draw(self._kpis, board.kpis())
-        rows.draw(
-            self._tables,
-            f'<div class="cxm-two cxm-wider"><div>{board.queues()}</div><div>{board.workers()}</div></div>',
-        )
+        rows.draw(self._queues, board.queues())
+        rows.draw(self._workers, board.workers())
         rows.draw(self._curves, board.curves())
         self._composer.refresh([queue.name for queue in reading.queues])
         self._jobs.update(reading)
