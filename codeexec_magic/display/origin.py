@@ -18,6 +18,9 @@ class Origin:
         self.kernel = getattr(shell, "kernel", None)
         self._parent = shell.get_parent() if hasattr(shell, "get_parent") else None
         self._context = contextvars.copy_context()
+        metadata = self._parent.get("metadata") if isinstance(self._parent, Mapping) else None
+        #: the front end's name of the cell, if it tells
+        self.cell_id = metadata.get("cellId") if isinstance(metadata, Mapping) else None
 
     @property
     def attended(self) -> bool:

@@ -162,7 +162,10 @@ class Panel:
         self.box.add_class("cxm-panel")
 
     def show(self) -> Panel:
-        """Put the panel on the page and keep it up to date."""
+        """Put the panel on the page and keep it up to date; it takes the place of one the same cell showed before."""
+        for other in list(_open):
+            if self._origin.cell_id and other._origin.cell_id == self._origin.cell_id:
+                other.close()
         self.refresh()
         bundle = {
             live.VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id},

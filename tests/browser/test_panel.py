@@ -145,8 +145,11 @@ def test_dead_letters_by_buttons(notebook: Open, cluster: Any) -> None:
 
 
 def test_reads_stop_when_closed_or_out_of_sight(notebook: Open, cluster: Any, without_worker: None) -> None:
-    """One script a second while it is seen; none when it is hidden, seen again some, closed none."""
+    """One script a second while it is seen, however often its cell ran; hidden none, seen again some, closed none."""
     book = notebook("%remote_queue")
+    panel(book)
+    book.wait_done(1)
+    book.run(1)
     box = panel(book)
     start, count = time.monotonic(), reads(cluster)
     book.poll(lambda: reads(cluster) >= count + 4, 20, "four reads")
