@@ -142,7 +142,8 @@ class Box:
 
     def ended(self, message: dict[str, Any]) -> None:
         """The cell's process was waited for."""
-        self.status = message["status"]
+        if self.state != "ending":
+            self.status = message["status"]  # what we killed ourselves did not end by itself
         # a forked process starts with the size of what it was forked from
         self.growth = max(0, message["most"] - self._size_before)
 

@@ -51,7 +51,7 @@ print(json.dumps({{
 """
 
 
-def check(run: Runner, *, network: bool = False) -> dict[str, dict[str, bool]]:
+def check(run: Runner, *, network: bool = False) -> dict[str, dict[str, Any]]:
     """Try from inside what must fail, having made sure that it works from outside.
 
     Args:
@@ -80,15 +80,26 @@ def check(run: Runner, *, network: bool = False) -> dict[str, dict[str, bool]]:
     return checks
 
 
-def failed(checks: Mapping[str, Mapping[str, bool]]) -> list[str]:
+def failed(checks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The guards that did not refuse."""
-    return [f"guard {name}: a cell was not refused" for name, result in checks.items() if not result["refused"]]
+    words = "a cell was not refused"
+    return [
+        f"guard {name}: {words} ({seen})" if (seen := result.get("seen")) else f"guard {name}: {words}"
+        for name, result in checks.items()
+        if not result["refused"]
+    ]
 
 
-def _memory(run: Runner) -> dict[str, bool]:
+def _memory(run: Runner) -> dict[str, Any]:
     held, _ = run(_HOLD, _QUICK)
     _, outcome = run(_HOLD, _SMALL)
-    return {"control": "held" in stream_text(held, "stdout"), "refused": outcome.reason is Reason.MEMORY}
+    result: dict[str, Any] = {
+        "control": "held" in stream_text(held, "stdout"),
+        "refused": outcome.reason is Reason.MEMORY,
+    }
+    if not result["refused"]:
+        result["seen"] = outcome.verdict or outcome.reason.value
+    return result
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from typing import Any, Final, NoReturn
 
@@ -86,6 +87,10 @@ class Shell(InteractiveShell):
         super().__init__(  # type: ignore[no-untyped-call]
             displayhook_class=_Hook, display_pub_class=_Publisher, **options
         )
+
+    def _get_exc_info(self, exc_tuple: Any = None) -> Any:
+        etype, evalue, trace = super()._get_exc_info(exc_tuple)  # type: ignore[no-untyped-call, unused-ignore]
+        return etype, evalue, _users_part(trace)
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         self.failure = describe(etype, evalue, stb)
@@ -273,6 +278,19 @@ def _exit_code(problem: SystemExit) -> int:
         return problem.code & 0xFF
     print(problem.code, file=sys.stderr)
     return 1
+
+
+def _users_part(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """A traceback without the frames of this package at its end: the user's line is what raised."""
+    links = []
+    while trace is not None:
+        links.append(trace)
+        trace = trace.tb_next
+    while len(links) > 1 and links[-1].tb_frame.f_code.co_filename == _soft_limit.__code__.co_filename:
+        links.pop()
+    for link in reversed(links):
+        trace = types.TracebackType(trace, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return trace
 
 
 def _soft_limit(_signal: int, _frame: Any) -> None:

@@ -50,13 +50,24 @@ def kill_below(root: int, patience: float = 2.0) -> bool:
 
 
 def kill_strays(root: int) -> None:
-    """Kill children of ``root`` that have a system call filter on: cells whose init is gone. Ours have none."""
+    """Kill children of ``root`` with a system call filter more than it has itself: cells whose init is gone.
+
+    An init has as many as the zygote, which in a container need not be none.
+    """
+    usual = _filters(root)
     for pid in descendants(root):
         with contextlib.suppress(OSError):
-            if "\nSeccomp:\t2" in Path(f"/proc/{pid}/status").read_text() and _parent(pid) == root:
+            if _filters(pid) > usual and _parent(pid) == root:
                 _signal(pid, signal.SIGSTOP)
                 kill_below(pid)
                 _signal(pid, signal.SIGKILL)
+
+
+def _filters(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("Seccomp_filters:"):
+            return int(line.split()[1])
+    return 0
 
 
 def _parent(pid: int) -> int:
