@@ -31,11 +31,11 @@ def main() -> int:
         for name in chosen:
             print(f"{time.strftime('%H:%M:%S')} {name} ...", file=sys.stderr, flush=True)
             found[name] = parts.ALL[name](stand, options.quick)
-    made = list(report.rows(found))
+            made = list(report.rows(found))
+            if options.json:
+                report.save(options.json, about, found, made)  # after every part: an interrupted run has told something
     print(f"isolation level {level}; " + "; ".join(f"{key} {value}" for key, value in about.items()) + "\n")
     print(report.table(made))
-    if options.json:
-        report.save(options.json, about, found, made)
     if options.plot and "idle" in found:
         report.plot(options.plot, found["idle"])
     return 0

@@ -35,7 +35,7 @@ def idle(stand: Stand, quick: bool) -> Results:
     with peers.opened(stand, list(peers.ALL)) as calls:
         calls = {OURS: lambda: stand.client.submit(CELL, cache=False).result(60), **calls}
         each = {name: 1 if name in peers.SLOW else 20 for name in calls}
-        return in_turns(calls, 3 if quick else 12, each, gap_s=0.05)
+        return in_turns(calls, 3 if quick else 8, each, gap_s=0.05)
 
 
 def busy(stand: Stand, quick: bool) -> Results:
@@ -43,7 +43,7 @@ def busy(stand: Stand, quick: bool) -> Results:
     names = [name for name in peers.ALL if name not in peers.SLOW]
     with peers.opened(stand, names) as calls:
         calls = {OURS: lambda: stand.client.submit(CELL, cache=False).result(60), **calls}
-        return in_turns(calls, 3 if quick else 10, 30, gap_s=0)
+        return in_turns(calls, 3 if quick else 8, 20, gap_s=0)
 
 
 def heavy(stand: Stand, quick: bool) -> Results:
@@ -68,7 +68,7 @@ def cached(stand: Stand, quick: bool) -> Results:
 
 def throughput(stand: Stand, quick: bool) -> Results:
     """Many cells at once on two slots, against Celery's no-op task on two threads."""
-    count = 100 if quick else 300
+    count = 100 if quick else 200
     client = stand.client
 
     def ours() -> float:
@@ -87,7 +87,7 @@ def throughput(stand: Stand, quick: bool) -> Results:
 
     cells, tasks = Series("cells", "/s"), Series("Celery no-op", "/s")
     with peers.opened(stand, ["Celery no-op"]):
-        for _ in range(2 if quick else 5):
+        for _ in range(2 if quick else 4):
             cells.rounds.append([ours()])
             tasks.rounds.append([theirs()])
     return {cells.name: cells, tasks.name: tasks}

@@ -203,7 +203,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "processors": os.cpu_count(),
-        "load": [round(one, 1) for one in os.getloadavg()],
+        "load at the start": round(os.getloadavg()[0], 1),
         "server": str(find_binary()),
     }
     for line in Path("/proc/cpuinfo").read_text().splitlines():
