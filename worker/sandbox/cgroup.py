@@ -53,6 +53,11 @@ class Group:
                 return int(line.split()[1])
         return 0
 
+    def forks_refused(self) -> int:
+        """How often a process or thread was refused because there were too many; 0 when nobody counts."""
+        text = _read(self._pids / "pids.events") if self._pids else ""
+        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("max ")), 0)
+
     def peak(self) -> int:
         """Most memory used at a time, in bytes; 0 when the kernel does not say."""
         name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"

@@ -57,7 +57,9 @@ def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
         success=reason is Reason.OK,
         returncode=code,
         error=error,
-        verdict=_verdict(reason, evidence, limits, code, error),
+        verdict="; ".join(
+            filter(None, [_verdict(reason, evidence, limits, code, error), _crowd(evidence, limits, end)])
+        ),
         execution_time_ms=round(float(evidence.get("elapsed_s") or 0.0) * 1000),
         memory_used_mb=round(peak / (1 << 20), 1) if peak else None,
         cpu_time_ms=round(float(evidence.get("cpu_s") or 0.0) * 1000),
@@ -119,6 +121,14 @@ def _verdict(
         return f"error: {error.ename}: {first}" if first else f"error: {error.ename}"
     if evidence.get("oom_kills"):
         return f"ok, but child processes were killed at the memory limit of {limits.memory_mb} MB"
+    return ""
+
+
+def _crowd(evidence: Mapping[str, Any], limits: Limits, end: Mapping[str, Any] | None) -> str:
+    """What the limit of processes did, by the kernel's count or, where nobody counts, by the error a fork gave."""
+    times = int(evidence.get("forks_refused") or 0)
+    if times or (end and end["errno"] == errno.EAGAIN):
+        return f"processes: limit of {limits.processes} reached" + (f", {times} more refused" if times else "")
     return ""
 
 

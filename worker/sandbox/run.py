@@ -201,6 +201,7 @@ class Run:
                 "status": box.status,
                 "problem": box.problem,
                 "oom_kills": group.oom_kills() if group else 0,
+                "forks_refused": group.forks_refused() if group else 0,
                 "peak": group.peak() if group else max(self._peak, box.growth),
                 "isolation": {**environment, **box.guards},
             }
