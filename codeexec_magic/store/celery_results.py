@@ -6,8 +6,8 @@ here, in the format of Celery's Redis backend, rather than by Celery's task trac
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -16,6 +16,8 @@ from codeexec_magic.contract import ExecutionResult
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.connection import broker_errors, connect
+
+log = logging.getLogger("codeexec")
 
 #: how long an entry may wait for others to share its round trip with (seconds)
 _PAUSE_S = 0.005
@@ -63,8 +65,13 @@ class CeleryResults:
                 if not results:
                     self._writer = None
                     return
-            with contextlib.suppress(ClusterError):
+            try:
                 self.record(results)
+            except ClusterError as err:
+                log.debug("no Celery result for %d job(s) yet: %s", len(results), err)
+            except Exception:
+                # this thread is to write those of others too
+                log.exception("%d Celery result(s) could not be written", len(results))
 
     def record(self, results: Iterable[ExecutionResult]) -> None:
         """Store and announce outcomes; a failed cell is a result too, so the Celery state is always SUCCESS."""
