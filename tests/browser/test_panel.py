@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lab import Notebook
+from live_cluster import LiveCluster
 from playwright.sync_api import Locator
 from support import wait_until
+
+from codeexec_magic.display import theme
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 Open = Callable[..., Notebook]
@@ -42,20 +45,20 @@ def tile(box: Locator, name: str) -> str:
     return str(box.locator(".cxm-kpi > div").filter(has_text=name).locator("b").inner_text())
 
 
-def dead_letter(cluster: Any) -> str:
+def dead_letter(cluster: LiveCluster) -> str:
     """The id of a new one."""
     job = cluster.client.submit(HANGS, timeout=0.5, retries=0, cache=False)
     job.result(60)
     return str(job.id)
 
 
-def reads(cluster: Any) -> int:
+def reads(cluster: LiveCluster) -> int:
     """Scripts the server has run so far."""
     return int(cluster.client.store.redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
 
 
 @pytest.fixture
-def without_worker(cluster: Any) -> Iterator[None]:
+def without_worker(cluster: LiveCluster) -> Iterator[None]:
     """Nobody but the panel talks to the server."""
     cluster.stop_worker()
     yield
@@ -105,7 +108,7 @@ def test_keys_history_and_copies(notebook: Open) -> None:
     book.poll(lambda: "Cached" not in opened.inner_text() and "Succeeded" in opened.inner_text(), 60, "a second run")
 
 
-def test_dead_letters_by_buttons(notebook: Open, cluster: Any) -> None:
+def test_dead_letters_by_buttons(notebook: Open, cluster: LiveCluster) -> None:
     """A dead letter is requeued, edited until it works, and another one dropped; Purge asks first."""
     client = cluster.client
     client.purge_dead_letters()
@@ -121,6 +124,9 @@ def test_dead_letters_by_buttons(notebook: Open, cluster: Any) -> None:
     assert "time limit" in row(first).inner_text()
     assert "last words" in row(first).inner_text()
     book.page.wait_for_timeout(700)  # a row that has just appeared ignores clicks
+    row(second).get_by_role("button", name="Open").click()
+    for words in ("Ended by", "Code", "while True: pass", "Error", "SoftTimeLimitExceeded", "Last output"):
+        book.poll(lambda words=words: words in box.inner_text(), 20, words)
     row(first).get_by_role("button", name="Requeue").click()
     book.poll(lambda: any(x.task_id == first and x.last_at > before for x in client.dead_letters()), 60, "a new end")
     row(second).get_by_role("button", name="Drop").click()
@@ -144,7 +150,7 @@ def test_dead_letters_by_buttons(notebook: Open, cluster: Any) -> None:
     book.poll(lambda: not client.dead_letters(), 10, "the purge")
 
 
-def test_reads_stop_when_closed_or_out_of_sight(notebook: Open, cluster: Any, without_worker: None) -> None:
+def test_reads_stop_when_closed_or_out_of_sight(notebook: Open, cluster: LiveCluster, without_worker: None) -> None:
     """One script a second while it is seen, however often its cell ran; hidden none, seen again some, closed none."""
     book = notebook("%remote_queue")
     panel(book)
@@ -177,7 +183,7 @@ def test_reads_stop_when_closed_or_out_of_sight(notebook: Open, cluster: Any, wi
     assert "as of" in saved["text/html"]
 
 
-def test_broker_outage_and_recovery(notebook: Open, cluster: Any, without_worker: None) -> None:
+def test_broker_outage_and_recovery(notebook: Open, cluster: LiveCluster, without_worker: None) -> None:
     """The panel says that the broker is away, keeps what it showed, and goes on when it is back."""
     book = notebook("%remote_queue")
     box = panel(book)
@@ -192,54 +198,83 @@ def test_broker_outage_and_recovery(notebook: Open, cluster: Any, without_worker
     assert "Broker away" not in box.inner_text()
 
 
-def test_numbers_agree_under_load(notebook: Open, cluster: Any) -> None:
-    """While two workers run 200 cells, panel, server and command line tell the same; hostile labels stay text."""
-    client, store = cluster.client, cluster.client.store
+@pytest.fixture
+def second_worker(cluster: LiveCluster) -> Iterator[Path]:
+    """One more worker with one slot; its log."""
     env = {**os.environ, **cluster.env, "CODEEXEC_SLOTS": "1"}
-    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "code_execution", "-c", "1"]
-    with (cluster.directory / "second.log").open("wb") as log:
-        second = subprocess.Popen([*command, "-n", "second@%h"], env=env, cwd=cluster.directory, stdout=log, stderr=log)
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "code_execution", "-n", "second@%h"]
+    path = cluster.directory / "second.log"
+    with path.open("wb") as log:
+        second = subprocess.Popen(command, env=env, cwd=cluster.directory, stdout=log, stderr=log)
     try:
-        wait_until(lambda: len([w for w in client.workers() if w.alive]) == 2, 60, "the second worker")
-        book = notebook("%remote_queue")
-        box = panel(book)
-        counters = store.redis.hgetall(f"{store.prefix}counters")
-        evil = "<img src=x onerror='window.__xss=1'>"
-        jobs = [client.submit(f"import time; time.sleep(.1); {i}", cache=False, label=evil) for i in range(200)]
-        depths: list[tuple[float, int]] = []
-        compared = 0
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (depths and depths[-1][1] == 0):
-            depths.append((time.monotonic(), store.redis.zcard(f"{store.prefix}queued:code_execution")))
-            shown = int(tile(box, "Queued"))
-            recent = [depth for at, depth in depths if time.monotonic() - at < 4]
-            if len(depths) > 3 and shown:
-                assert min(recent) <= shown <= max(recent)
-                compared += 1
-            book.page.wait_for_timeout(200)
-        assert compared > 3
-        waits = [job.result(60).wait_time_ms for job in jobs]
-        book.poll(lambda: tile(box, "Queued") == tile(box, "Running") == "0", 20, "an empty queue")
-        after = store.redis.hgetall(f"{store.prefix}counters")
-        grown = {name: int(after.get(name, 0)) - int(counters.get(name, 0)) for name in after}
-        assert grown["submitted"] == grown["ended:succeeded:ok"] == 200
-        assert sum(n for name, n in grown.items() if name.startswith("hist:wait:code_execution:")) == 200
-        assert grown["hist_sum:wait:code_execution"] == sum(waits)
-        line = [sys.executable, "-c", "from codeexec_magic.cli import main; main()", "queue", "--json"]
-        told = json.loads(subprocess.run(line, env=env, check=True, capture_output=True, text=True).stdout)
-        assert told["counters"]["submitted"] == int(after["submitted"])
-        assert [q["depth"] for q in told["queues"]] == [0, 0]
-        p95 = next(q["wait_p95_s"] for q in told["queues"] if q["name"] == "code_execution")
-        assert p95 > 0
-        assert box.locator("tr").filter(has_text="second@").count() == 1
-        assert book.page.evaluate("window.__xss") is None
-        assert "<img src=x" in box.inner_text()
+        wait_until(lambda: any(w.id.startswith("second@") and w.alive for w in cluster.client.workers()), 60)
+        yield path
     finally:
         second.terminate()
         second.wait(30)
 
 
-def test_selection_stays(notebook: Open, cluster: Any) -> None:
+def logged_waits(paths: Sequence[Path], ids: set[str]) -> dict[str, int]:
+    """Wait times of these jobs from the workers' logs."""
+    found = {}
+    for path in paths:
+        for line in path.read_text().splitlines():
+            if '"event": "executed"' in line:
+                entry = json.loads(line[line.index("{") :])
+                if entry["task_id"] in ids:
+                    found[entry["task_id"]] = entry["wait_time_ms"]
+    return found
+
+
+def test_numbers_agree_under_load(notebook: Open, cluster: LiveCluster, second_worker: Path) -> None:
+    """While two workers run 200 cells, panel, server, log and command line tell the same; hostile labels stay text."""
+    client, store = cluster.client, cluster.client.store
+    book = notebook("%remote_queue")
+    box = panel(book)
+    counters = store.redis.hgetall(f"{store.prefix}counters")
+    evil = "<img src=x onerror='window.__xss=1'>"
+    jobs = [client.submit(f"import time; time.sleep(.2); {i}", cache=False, label=evil) for i in range(200)]
+    line = [sys.executable, "-c", "from codeexec_magic.cli import main; main()", "queue", "--json"]
+    asked = subprocess.Popen(line, env={**os.environ, **cluster.env}, stdout=subprocess.PIPE, text=True)
+    told: dict[str, Any] = {}
+    depths: list[tuple[float, int]] = []
+    compared, deadline = 0, time.monotonic() + 120
+    while time.monotonic() < deadline and not (depths and depths[-1][1] == 0):
+        depths.append((time.monotonic(), store.redis.zcard(f"{store.prefix}queued:code_execution")))
+        shown = int(tile(box, "Queued"))
+        recent = [depth for at, depth in depths if time.monotonic() - at < 5]
+        if time.monotonic() - depths[0][0] > 5 and shown:
+            assert min(recent) <= shown <= max(recent)
+            compared += 1
+        if not told and asked.poll() is not None:
+            told = json.loads(asked.communicate()[0])
+            depth = next(queue["depth"] for queue in told["queues"] if queue["name"] == "code_execution")
+            assert depths[-1][1] <= depth <= 200
+        book.page.wait_for_timeout(100)
+    assert compared > 3
+    assert told
+    waits = {job.id: job.result(60).wait_time_ms for job in jobs}
+    book.poll(lambda: tile(box, "Queued") == tile(box, "Running") == "0", 20, "an empty queue")
+    after = store.redis.hgetall(f"{store.prefix}counters")
+    grown = {name: int(after.get(name, 0)) - int(counters.get(name, 0)) for name in after}
+    assert grown["submitted"] == grown["ended:succeeded:ok"] == 200
+    assert sum(n for name, n in grown.items() if name.startswith("hist:wait:code_execution:")) == 200
+    assert grown["hist_sum:wait:code_execution"] == sum(waits.values())
+    logs = [cluster.directory / "worker.log", second_worker]
+    wait_until(lambda: len(logged_waits(logs, set(waits))) == 200, 20, "the log of every cell")
+    assert logged_waits(logs, set(waits)) == waits
+    listed = subprocess.run(line, env={**os.environ, **cluster.env}, check=True, capture_output=True, text=True)
+    told = json.loads(listed.stdout)
+    assert told["counters"]["submitted"] == int(after["submitted"])
+    assert [queue["depth"] for queue in told["queues"]] == [0, 0]
+    p95 = next(queue["wait_p95_s"] for queue in told["queues"] if queue["name"] == "code_execution")
+    assert theme.seconds(p95) in box.locator("tr").filter(has_text="code_execution").first.inner_text()
+    assert box.locator("tr").filter(has_text="second@").count() == 1
+    assert book.page.evaluate("window.__xss") is None
+    assert "<img src=x" in box.inner_text()
+
+
+def test_selection_stays(notebook: Open, cluster: LiveCluster) -> None:
     """What is selected in a section that did not change is still selected some readings later."""
     job = cluster.client.submit("'selected'", cache=False)
     job.result(60)
