@@ -65,6 +65,7 @@ class LiveCluster:
         self.server.stop()
 
     def _listens(self) -> bool:
+        """Whether the worker serves its queue."""
         assert self._worker is not None
         assert self._worker.poll() is None, (self.directory / "worker.log").read_text()
         return any(queue.listeners for queue in self.client.queues())

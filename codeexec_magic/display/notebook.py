@@ -74,10 +74,12 @@ class NotebookView:
         if first:
             self._card.show(update=True)
 
-    def finish(self, state: JobState) -> None:
-        """Replace what moved by what stays."""
+    def finish(self, state: JobState, error: BaseException | None = None) -> None:
+        """Replace what moved by what stays; the error is shown here if no cell is there to raise it."""
         self._replay.flush()
         self._remove()
+        if error is not None:
+            self._origin.error(error, list(error._render_traceback_()))  # type: ignore[attr-defined]
         publish_card(self._origin, state, self._policy)
 
     def leave(self) -> None:

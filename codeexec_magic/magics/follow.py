@@ -33,6 +33,22 @@ class View(Protocol):
         """A batch of events is through."""
 
 
+class SilentView:
+    """Shows nothing; for following a job to its end only."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def state(self, state: JobState) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+    def finish(self, state: JobState, error: BaseException | None = None) -> None:
+        """Nothing."""
+
+
 class Watch:
     """Reads a job's events and state in a thread of its own."""
 

@@ -23,7 +23,7 @@ from codeexec_magic.display.theme import shown
 from codeexec_magic.errors import BadRequest, BadSetting, CodeExecError, CodeSyntaxError, JobNotFound
 from codeexec_magic.job import Job
 from codeexec_magic.magics import outcome
-from codeexec_magic.magics.follow import Watch
+from codeexec_magic.magics.follow import SilentView, Watch
 from codeexec_magic.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,18 +138,23 @@ class Session:
     def follow_behind(
         self, job: Job, policy: Policy, origin: Origin, done: Callable[[ExecutionResult], object] | None = None
     ) -> None:
-        """Show a job below a cell that does not wait for it."""
+        """Show a job below a cell that does not wait for it, if somebody may be looking there.
+
+        A client that runs notebooks unattended takes what comes while the cell runs and drops what comes later, so
+        that showing anything would make its outcome a matter of luck; a terminal has one place to write to.
+        """
         self.unawaited[job.id] = job
-        if origin.kernel is None:
-            return
-        view: NotebookView | BackgroundView
-        if origin.attended and available():
+        view: NotebookView | BackgroundView | SilentView
+        if not origin.attended:
+            view = SilentView()
+        elif available():
             view = BackgroundView(
                 origin, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
             )
         else:
             view = NotebookView(origin, policy, job.id, lambda: None)
-        self._run_behind(Watch(job), view, origin, done)
+        if done is not None or not isinstance(view, SilentView):
+            self._run_behind(Watch(job), view, origin, done)
 
     def wait_for_followers(self, ids: list[str], timeout: float = 2.0) -> None:
         """Give the cards of ended jobs the time to be drawn to their end."""
@@ -161,27 +166,23 @@ class Session:
     def _run_behind(
         self,
         watch: Watch,
-        view: NotebookView | BackgroundView,
+        view: NotebookView | BackgroundView | SilentView,
         origin: Origin,
         done: Callable[[ExecutionResult], object] | None = None,
     ) -> None:
         def follow() -> None:
             try:
                 watch.show(view)
-            except Exception as err:
-                sys.stderr.write(f"lost sight of task {watch.job.id[:8]}: {err}\n")
+                if watch.result is None or watch.final is None:
+                    return
+                if done is not None:
+                    done(watch.result)
+                view.finish(watch.final, outcome.failure(watch.result))
+            except CodeExecError as err:
+                sys.stderr.write(f"lost sight of task {watch.job.id[:8]}: {shown(err, 300)}\n")
                 return
-            if watch.result is None or watch.final is None:
-                return
-            if done is not None:
-                done(watch.result)
-            error = outcome.failure(watch.result)
-            if isinstance(view, BackgroundView):
-                view.finish(watch.final, error)
-            else:
-                if error is not None:
-                    origin.error(error, error._render_traceback_())  # type: ignore[attr-defined]
-                view.finish(watch.final)
+            finally:
+                self._followers.pop(watch.job.id, None)
             if watch.final.status is Status.DEAD_LETTERED:
                 self._offer_dead_letter(origin, watch.job)
 

@@ -73,6 +73,7 @@ class Lab:
             self._process.wait(20)
 
     def _answers(self) -> bool:
+        """Whether the server is up."""
         assert self._process is not None
         assert self._process.poll() is None, (self.directory / "lab.log").read_text()
         try:

@@ -43,6 +43,7 @@ def test_completion(notebook: Open, typed: str, offered: str) -> None:
 
 
 def _offered(book: Notebook) -> str:
+    """What the open completion menu offers."""
     menu = book.page.locator(".jp-Completer:visible, .cm-tooltip-autocomplete:visible")
     return menu.first.inner_text() if menu.count() else ""
 

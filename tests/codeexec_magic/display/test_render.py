@@ -17,37 +17,37 @@ DONE = JobState(
 )
 
 
+class Reader(HTMLParser):
+    """Reads the text outside style sheets, and the elements, of an HTML fragment."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.tags, self._muted = "", set[str](), False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element; one with an event handler or an address is named with it too."""
+        self._muted = tag == "style"
+        self.tags.add(tag)
+        self.tags.update(f"{tag} {name}" for name, _ in attrs if name.startswith("on") or name in ("src", "href"))
+
+    def handle_endtag(self, tag: str) -> None:
+        """The end of an element."""
+        self._muted = False
+
+    def handle_data(self, data: str) -> None:
+        """Text."""
+        self.text += "" if self._muted else data
+
+
 def visible(html: str) -> str:
     """The text of an HTML fragment, without style sheets."""
-
-    class Reader(HTMLParser):
-        text, muted = "", False
-
-        def handle_starttag(self, tag: str, attrs: object) -> None:
-            self.muted = tag == "style"
-
-        def handle_endtag(self, tag: str) -> None:
-            self.muted = False
-
-        def handle_data(self, data: str) -> None:
-            self.text += "" if self.muted else data
-
-    reader = Reader()
-    reader.feed(html)
-    return reader.text
+    return Reader(html).text
 
 
 def tags(html: str) -> set[str]:
-    """The elements an HTML fragment is made of; one with an event handler is named with it."""
-    found: set[str] = set()
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            found.add(tag)
-            found.update(f"{tag} {name}" for name, _ in attrs if name.startswith("on") or name in ("src", "href"))
-
-    Reader().feed(html)
-    return found
+    """The elements an HTML fragment is made of."""
+    return Reader(html).tags
 
 
 def test_text_card_of_a_success() -> None:

@@ -107,9 +107,11 @@ class Screen:
         self.replay = Replay(Origin(self.shell), Policy(), "job", cleared=self._cleared, **options)
 
     def _cleared(self) -> None:
+        """The output was cleared."""
         self.put_back += 1
 
     def feed(self, *events: dict[str, Any]) -> Screen:
+        """Replay events and write what was held back."""
         for event in events:
             self.replay.feed(event)
         self.replay.flush()

@@ -123,6 +123,12 @@ def test_no_wait_then_wait(run: Said) -> None:
     assert run("%remote_wait") == "no job to wait for\n"
 
 
+def test_no_wait_brings_values_back(run: Said) -> None:
+    """``--out`` binds its variables when the background job ends."""
+    run("%%remote_exec --no-cache --no-wait --out late\nlate = 'value'")
+    assert wait_until(lambda: run.shell.user_ns.get("late"), 20) == "value"
+
+
 def test_wait_fails_if_a_job_failed(run: Said) -> None:
     """A background failure cannot make a notebook green."""
     run("%%remote_exec --no-cache --no-wait\n1/0")
