@@ -6,10 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
-import stat
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +15,7 @@ from typing import Any, Final
 from . import usage
 from .cgroup import Group
 from .guest import packets
+from .guest.folder import remove_folder
 
 #: as guest.cell.GO, which cannot be imported without IPython
 GO: Final = b"g"
@@ -241,22 +240,3 @@ def _pid_of(pid_fd: int) -> int:
         if line.startswith("Pid:"):
             return int(line.split()[1])
     return -1
-
-
-def remove_folder(path: str) -> None:
-    """Remove a folder whose every process is dead, whatever modes and links it was left with."""
-    for folder, _, _, fd in os.fwalk(path, follow_symlinks=False, onerror=None):
-        del folder
-        with contextlib.suppress(OSError):
-            os.fchmod(fd, stat.S_IRWXU)
-    # a folder that could not be entered before can be now
-    for _ in range(64):
-        shutil.rmtree(path, ignore_errors=True)
-        if not os.path.lexists(path):
-            return
-        for folder, names, _ in os.walk(path, followlinks=False):
-            for name in names:
-                full = os.path.join(folder, name)  # noqa: PTH118 - str paths of any bytes
-                if not os.path.islink(full):  # noqa: PTH114
-                    with contextlib.suppress(OSError):
-                        os.chmod(full, stat.S_IRWXU)  # noqa: PTH101

@@ -520,6 +520,21 @@ sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *usage.processes(pid), fl
 """
 
 
+def test_death_of_the_launcher_leaves_no_folder() -> None:
+    """Work folders on the host's disk go with their runs, even when the launcher cannot remove them."""
+    code = "import os\nprint(os.getcwd())\nos.mkdir('a')\nos.chmod('a', 0)\nimport time\ntime.sleep(60)"
+    with Sandbox(slots=1, preload=(), level=1, probe=False) as sandbox:
+        folders: list[Path] = []
+
+        def on_event(event: dict[str, Any]) -> None:
+            folders.append(Path(event["text"].strip()))
+            assert folders[0].is_dir()
+            os.kill(launcher(sandbox), signal.SIGKILL)
+
+        assert sandbox.run(Cell("folder", code, LIMITS)).wait(on_event).reason is Reason.INTERNAL
+        assert until(lambda: not folders[0].exists())
+
+
 @pytest.mark.parametrize("level", [2, 1])
 def test_death_of_the_worker(level: int) -> None:
     """kill -9 of the worker leaves no process of its sandbox, whatever the cell did to survive."""

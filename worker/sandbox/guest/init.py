@@ -15,7 +15,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import isolation, linux, tree
+from . import folder, isolation, linux, tree
 
 #: descriptors of the cell, in the order the launcher sends them
 CELL_FDS = ("code", "stdout", "stderr", "events")
@@ -123,6 +123,7 @@ def _end(spawn: Spawn, control: socket.socket) -> NoReturn:
         if os.getuid() == 0 and spawn.uid != 0:
             _kill_user(spawn.uid)
         tree.kill_below(os.getpid())
+        folder.remove_folder(spawn.home)  # the launcher does it, too, if it still lives
     del control
     os._exit(0)
 
