@@ -181,7 +181,7 @@ class LetterList:
 
 
 _JOB_HEAD = (
-    '<div class="cxm-jobrow cxm-head"><span>Task</span><span>Status</span><span>Cell</span><span>Queue · worker</span>'
+    '<div class="cxm-jobrow cxm-head"><span>Task</span><span>Status</span><span>Cell</span><span>Worker · queue</span>'
     '<span class="cxm-n">Run</span><span class="cxm-n">Age</span><span class="cxm-n">Time</span></div>'
 )
 
@@ -197,7 +197,7 @@ def _job_item(row: JobRow) -> rows.Item:
     run = f"{state.attempt}/{1 + state.retries}" if state.attempt else "–"
     tail = f'<span class="cxm-tail">{escaped(row.tail, 120)}</span>' if row.tail else ""
     cell = escaped(tables.first_line(state), 80) or '<span class="cxm-dim">(large cell)</span>'
-    place = escaped(render.place(state), 90)
+    place = escaped(" · ".join(part for part in ("" if state.cached else state.worker, state.queue) if part), 90)
     # what no longer changes says when it was, so that it is not drawn anew every second
     body = (
         f'<div class="cxm-jobrow" data-task="{escaped(state.id)}" data-state="{state.status}">{theme.task_id(state.id)}'

@@ -291,6 +291,46 @@ def test_selection_stays(notebook: Open, cluster: LiveCluster) -> None:
     assert book.page.evaluate("getSelection().toString()") == job.id
 
 
+def test_filters(notebook: Open, cluster: LiveCluster) -> None:
+    """Jobs are narrowed down by whose they are, status, queue and text."""
+    failing = cluster.client.submit("raise ValueError('unmistakable-7d')", cache=False)
+    failing.result(60)
+    book = notebook("%remote_queue")
+    box = panel(book)
+    jobs = box.locator(".cxm-jobrow:not(.cxm-head)")
+    book.poll(lambda: jobs.count() > 0, 20, "jobs")
+    text = box.get_by_placeholder("id, label, worker or code")
+    text.fill("unmistakable-7d")
+    text.press("Enter")
+    book.poll(lambda: jobs.count() == 1 and failing.id in str(jobs.first.get_attribute("data-task")), 20, "one job")
+    selects = box.locator(".cxm-bar-row", has=box.page.get_by_placeholder("id, label")).last.locator("select")
+    selects.nth(1).select_option(label="Succeeded")
+    book.poll(lambda: "No jobs" in box.inner_text(), 20, "none that succeeded")
+    selects.nth(1).select_option(label="Failed")
+    book.poll(lambda: jobs.count() == 1, 20, "the failed one")
+    selects.nth(0).select_option(label="code_execution_heavy")
+    book.poll(lambda: "No jobs" in box.inner_text(), 20, "none on the other queue")
+    selects.nth(0).select_option(label="all queues")
+    book.poll(lambda: jobs.count() == 1, 20, "the failed one again")
+    box.get_by_role("button", name="My jobs").click()
+    book.poll(lambda: "No jobs" in box.inner_text(), 20, "none of this notebook's")
+
+
+def test_answers_while_the_kernel_is_busy(notebook: Open) -> None:
+    """A cell that runs for long stops neither the panel's numbers nor its buttons."""
+    book = notebook("%remote_queue", "import time\ntime.sleep(60)")
+    box = panel(book)
+    book.wait_done(1)
+    book.start(2)
+    book.poll(lambda: book.prompt(2) == "[*]:", 20, "a busy kernel")
+    write(box, f"print('meanwhile', {time.time()})")
+    box.locator("button.cxm-submit").click()
+    opened = box.locator(".cxm-box")
+    book.poll(lambda: opened.count() and "meanwhile" in opened.inner_text(), 40, "the output")
+    assert book.prompt(2) == "[*]:"
+    book.interrupt()
+
+
 @pytest.mark.parametrize("theme", THEMES)
 def test_looks(notebook: Open, pictures: Path, theme: str) -> None:
     """The panel in both themes, with jobs in every state."""
