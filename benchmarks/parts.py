@@ -164,7 +164,7 @@ def memory(stand: Stand, _quick: bool) -> Results:
 def _role(process: psutil.Process, top: int) -> str:
     """What a process is, by its place in the tree."""
     depth = [process.pid, *(parent.pid for parent in process.parents())].index(top)
-    return ("supervisor", "Celery", "launcher", "zygote")[depth] if depth < 4 else "sandbox"
+    return ("supervisor", "Celery", "launcher")[depth] if depth < 3 else "sandboxes"
 
 
 def commands(stand: Stand, quick: bool) -> Results:

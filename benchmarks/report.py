@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,8 +126,11 @@ def _notebook(r: Results) -> Iterator[Row]:
 
 def _memory(r: Results) -> Iterator[Row]:
     total = r["worker"].p50
-    parts = ", ".join(f"{name.split()[0]} {one.p50:.0f}" for name, one in r.items() if name != "worker")
-    yield _row("worker, idle, 2 slots, PSS", f"{total:.0f} MB", parts, "<= 250 MB", total <= 250)
+    parts: Counter[str] = Counter()
+    for name, one in r.items():
+        parts[name.split()[0]] += round(one.p50) if name != "worker" else 0
+    shown = ", ".join(f"{name} {size}" for name, size in parts.items() if size)
+    yield _row("worker, idle, 2 slots, PSS", f"{total:.0f} MB", shown, "<= 250 MB", total <= 250)
 
 
 def _commands(r: Results) -> Iterator[Row]:
