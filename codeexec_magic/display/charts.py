@@ -90,7 +90,9 @@ def number(value: float) -> str:
     """Few digits, as on an axis."""
     if value >= 10_000:
         return f"{value / 1000:.0f}k"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    if value >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _labels(ends: list[tuple[float, float, Line]]) -> list[str]:
