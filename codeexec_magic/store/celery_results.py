@@ -19,8 +19,9 @@ from codeexec_magic.store.connection import broker_errors, connect
 
 log = logging.getLogger("codeexec")
 
-#: how long an entry may wait for others to share its round trip with (seconds)
-_PAUSE_S = 0.005
+#: how long an entry waits for others to share its round trip with (seconds); shorter than that, a writer is at work
+#: during most of a row of cached answers, each of which then waits for the interpreter lock
+_PAUSE_S = 0.05
 
 
 class CeleryResults:
