@@ -103,6 +103,7 @@ def backlog(stand: Stand, quick: bool) -> Results:
         for _ in range(10):
             milliseconds = timed(lambda: [crowded.submit(CELL, cache=False) for _ in range(count // 10)])
             rates.rounds.append([count / 10 / milliseconds * 1000])
+        waiting = Series("waiting", "jobs", [[count]])
         size = Series("queued job", "bytes", [[(_used(crowded) - before) / count]])
         delay = Series("Celery delay", "/s")
         peers.noop.app.conf.update(broker_url=stand.server.url, result_backend=stand.server.backend_url)
@@ -120,7 +121,7 @@ def backlog(stand: Stand, quick: bool) -> Results:
         pairs = {"panel, full": lambda: _panel(crowded), "panel, empty": lambda: _panel(lonely)}
         panel = in_turns(pairs, rounds, 5, gap_s=0)
     stop(full.process)
-    return {**submit, **panel, rates.name: rates, size.name: size, delay.name: delay}
+    return {**submit, **panel, **{series.name: series for series in (rates, size, delay, waiting)}}
 
 
 def _used(client: Client) -> int:
