@@ -16,8 +16,9 @@ from typing import Any, Final
 from . import packets
 
 _FIONREAD: Final = 0x541B
-#: longest wait for the launcher to take what was written to the raw descriptors (seconds)
-_DRAIN_S: Final = 0.02
+#: longest wait for the launcher to take what was written to the raw descriptors (seconds); halved whenever it was in
+#: vain, so that a subprocess that writes without end holds the cell up only briefly
+_DRAIN_S: Final = 0.5
 
 
 class Channel:
