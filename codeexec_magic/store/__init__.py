@@ -21,6 +21,7 @@ Keys, all below ``codeexec:{namespace}:``, and what keeps them from growing for 
 - ``queues`` (hash): what workers announced of each queue. None; one field a queue.
 - ``environments`` (hash): fingerprint of each queue's environment. None; one field a queue.
 - ``counters`` (hash): totals and histograms. None; fields are queues x reasons x buckets.
+- ``samples`` (list): how the queues stood, every 5 s, newest first. An hour, 720 entries.
 - ``dead_letter:index`` (hash): task id -> its entry in the ``dead_letter`` list. None; 1000 entries at most.
 - ``reconciler`` (string): lock of the worker that repairs now. 0.9 s.
 """

@@ -58,12 +58,12 @@ def deployment(redis_server: PrivateServer) -> Iterator[Deployment]:
         **os.environ,
         "CELERY_BROKER_URL": redis_server.url,
         "CELERY_RESULT_BACKEND": redis_server.backend_url,
-        "CODEEXEC_EVENTS": "1",
         "CODEEXEC_PRELOAD": "json",
     }
     client = Client(redis_server.url)
     client.store.redis.flushall()
-    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "code_execution", "-c", "1"]
+    cli = "from codeexec_magic.cli import main; main()"
+    command = [sys.executable, "-c", cli, "worker", "--events", "--slots", "1", "--name", "celery"]
     with (folder / "worker.log").open("wb") as log:
         worker = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try:
