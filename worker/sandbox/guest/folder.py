@@ -10,9 +10,8 @@ import stat
 
 def remove_folder(path: str) -> None:
     """Remove a folder whose every process is dead, whatever modes and links it was left with."""
-    for folder, _, _, fd in os.fwalk(path, follow_symlinks=False, onerror=None):
-        del folder
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # launcher and init both remove it: the other may be faster
+        for _, _, _, fd in os.fwalk(path, follow_symlinks=False):
             os.fchmod(fd, stat.S_IRWXU)
     # a folder that could not be entered before can be now
     for _ in range(64):
