@@ -32,7 +32,7 @@ height:24px;line-height:22px;font-size:12px;padding:0 10px;width:auto!important}
 .cxm-item{border-bottom:1px solid var(--jp-border-color2,#e0e0e0);min-height:30px}
 .cxm-jobrow,.cxm-letter{display:grid;gap:0 10px;align-items:center;font-size:12.5px;width:100%}
 .cxm-jobrow{grid-template-columns:64px 158px minmax(0,1.6fr) minmax(0,1fr) 30px 52px 76px}
-.cxm-letter{grid-template-columns:64px 158px minmax(0,1fr) 34px 62px 78px;padding:3px 0}
+.cxm-letter{grid-template-columns:64px 158px minmax(0,1fr) 34px 62px 96px;padding:3px 0}
 .cxm-letter .cxm-all{grid-column:1/-1}
 .cxm-clip{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0}
 .cxm-head{color:var(--cx-dim);font-size:11.5px;padding:2px 136px 2px 0;border-bottom:1px solid var(--cx-line);
