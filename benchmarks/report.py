@@ -147,7 +147,9 @@ def _backlog(r: Results) -> Iterator[Row]:
         full, empty = r[f"{what}, full"], r[f"{what}, empty"]
         ratio = Ratio.of(full, empty)
         beside = f"{ratio} with an empty queue ({_ms(empty.p50)})"
-        yield _row(f"{what}, {r['waiting'].p50:,.0f} jobs waiting", _ms(full.p50), beside, "<= 1.5 x", ratio.middle <= 1.5)
+        yield _row(
+            f"{what}, {r['waiting'].p50:,.0f} jobs waiting", _ms(full.p50), beside, "<= 1.5 x", ratio.middle <= 1.5
+        )
     size = r["queued job"].p50
     beside = "message and indexes included"
     yield _row("memory per queued job in Redis", f"{size:,.0f} bytes", beside, "< 4 KB", size < 4096)
