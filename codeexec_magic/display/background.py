@@ -53,7 +53,9 @@ class BackgroundView:
             return
         first = self._card is None
         if self._card is None:
-            self._card = live.LiveCard(self._origin, self._display_id, instead=render.submitted(state), output=True)
+            self._card = live.LiveCard(
+                self._origin, self._display_id, task_id=state.id, instead=render.submitted(state), output=True
+            )
             self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task")
         self._card.draw(live_html(state, self._policy, embedded=self._embedded))
         if first:
@@ -73,7 +75,7 @@ class BackgroundView:
             if error is not None:
                 self._transcript.error(type(error).__name__, str(error), lines)
             notes = [*render.advice(state), *self._policy.notes]
-            self._card.draw(render.card_html(state, live=True, notes=notes, trusted=self._policy.trusted))
+            self._card.draw(render.card_html(state, live=True, name=False, notes=notes, trusted=self._policy.trusted))
             self._card.buttons({})
             self._draw()
             self._card.hide()

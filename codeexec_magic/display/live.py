@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from codeexec_magic.display import theme
 from codeexec_magic.display.origin import Origin
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -43,11 +44,14 @@ class LiveCard:
     Args:
         origin: the cell.
         display_id: of the place kept for it.
+        task_id: shown beside the card and never redrawn: a redraw would undo the selection of who copies it.
         instead: what clients without widgets show; it stays in a notebook that is saved meanwhile, so it must keep.
         output: make room for output.
     """
 
-    def __init__(self, origin: Origin, display_id: str, *, instead: str = "", output: bool = False) -> None:
+    def __init__(
+        self, origin: Origin, display_id: str, *, task_id: str = "", instead: str = "", output: bool = False
+    ) -> None:
         import ipywidgets as widgets
 
         self._widgets = widgets
@@ -57,8 +61,10 @@ class LiveCard:
         self._html = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0", margin="0"))
         style = widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))
         self._bar = widgets.HBox(layout=widgets.Layout(flex="0 0 auto", margin="0"))
+        name = theme.frame(f'<div class="cxm-row">{theme.task_id(task_id)}</div>', live=True) if task_id else ""
+        self._name = widgets.HTML(name, layout=widgets.Layout(flex="0 0 auto", margin="0"))
         row = widgets.HBox(
-            [style, self._html, self._bar], layout=widgets.Layout(align_items="flex-start", grid_gap="10px")
+            [style, self._html, self._name, self._bar], layout=widgets.Layout(align_items="flex-start", grid_gap="10px")
         )
         self._extra = widgets.VBox(layout=widgets.Layout(margin="0"))
         self._output = widgets.Output() if output else None

@@ -66,7 +66,9 @@ class NotebookView:
             return
         first = self._card is None
         if self._card is None:
-            self._card = live.LiveCard(self._origin, self._display_id, instead=render.submitted(state))
+            self._card = live.LiveCard(
+                self._origin, self._display_id, task_id=state.id, instead=render.submitted(state)
+            )
             # a button that cannot answer before the cell has ended would only mislead
             if self._origin.buttons_answer:
                 self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task (so does Stop)")
@@ -110,7 +112,7 @@ def live_html(state: JobState, policy: Policy, *, embedded: bool) -> str:
     # the pulse is drawn anew with every update; starting it where it had come to hides that
     phase = time.monotonic() % 1.2
     notes = render.advice(state, embedded=embedded)
-    return render.card_html(state, live=True, phase=phase, notes=notes, trusted=policy.trusted)
+    return render.card_html(state, live=True, phase=phase, name=False, notes=notes, trusted=policy.trusted)
 
 
 def publish_card(origin: Origin, state: JobState, policy: Policy) -> None:

@@ -110,6 +110,7 @@ def card_html(
     *,
     live: bool = False,
     phase: float | None = None,
+    name: bool = True,
     notes: Sequence[str] = (),
     trusted: bool = False,
 ) -> str:
@@ -119,6 +120,7 @@ def card_html(
         state: the job.
         live: it will be redrawn; otherwise it must stay true for ever.
         phase: where the pulse of the running dot stands, in seconds.
+        name: the id is part of the card; where the card is redrawn it stands beside it instead.
         notes: lines under the card.
         trusted: its output was shown unsanitised.
     """
@@ -131,7 +133,8 @@ def card_html(
         parts.append(pill("cached", "⚡", cached_words(state)))
     if trusted:
         parts.append(pill("warn", "⚠", "trusted: HTML not sanitised"))
-    parts.append(theme.task_id(state.id))
+    if name:
+        parts.append(theme.task_id(state.id))
     parts.append(f'<span class="cxm-dim">{escaped(place(state), 100)}</span>')
     if spans := times(state):
         parts.append(f'<span class="cxm-dim cxm-num">{escaped(spans)}</span>')

@@ -41,8 +41,8 @@ still = {
 }
 origin = Origin(get_ipython())
 for name, (state, buttons) in moving.items():
-    card = live.LiveCard(origin, name)
-    card.draw(render.card_html(state, live=True, phase=0.0, notes=render.advice(state)))
+    card = live.LiveCard(origin, name, task_id=base.id)
+    card.draw(render.card_html(state, live=True, phase=0.0, name=False, notes=render.advice(state)))
     card.buttons({label: lambda: None for label in buttons})
     card.show(update=False)
 for name, state in still.items():
