@@ -39,13 +39,16 @@ const keys = event => {
     document.execCommand('insertText', false, '    ');
   }
 };
-const timer = setInterval(() => {
+const step = () => {
   const box = me.isConnected ? me.closest('.cxm-panel') : null;
-  if (!box) { away += 1; if (away > 120) clearInterval(timer); return; }
-  away = 0;
-  if (!box.dataset.cxmKeys) { box.dataset.cxmKeys = 'yes'; box.addEventListener('keydown', keys, true); }
-  if (seen(box)) { if (turn % BEAT === 0) beat(box); turn += 1; } else { turn = 0; }
-}, 1000);
+  away = box ? 0 : away + 1;
+  if (box) {
+    if (!box.dataset.cxmKeys) { box.dataset.cxmKeys = 'yes'; box.addEventListener('keydown', keys, true); }
+    if (seen(box)) { if (turn % BEAT === 0) beat(box); turn += 1; } else { turn = 0; }
+  }
+  if (2000 > away) setTimeout(step, box ? 1000 : 50);
+};
+step();
 """.replace("BEAT", str(BEAT_S))
 
 #: put once into a panel

@@ -133,7 +133,7 @@ def test_dead_letters_by_buttons(notebook: Open, cluster: LiveCluster) -> None:
     book.poll(lambda: all(x.task_id != second for x in client.dead_letters()), 20, "the drop")
     book.poll(lambda: row(second).count() == 0 and row(first).count() == 1, 20, "the list")
     book.page.wait_for_timeout(700)
-    row(first).get_by_role("button", name="Edit").click()
+    row(first).get_by_role("button", name="Edit", exact=True).click()
     area = box.locator(".cxm-code textarea")
     book.poll(lambda: area.input_value() == HANGS, 10, "its code")
     write(box, "print('healed')")
@@ -143,6 +143,8 @@ def test_dead_letters_by_buttons(notebook: Open, cluster: LiveCluster) -> None:
     assert client.job(first).result(5).stdout == "healed\n"
     third = dead_letter(cluster)
     book.poll(lambda: row(third).count(), 20, "a third one")
+    row(third).get_by_role("button", name="edit in new cell").click()
+    book.poll(lambda: f"%%remote_dlq requeue {third[:8]}" in book.cell(2).inner_text(), 20, "the new cell")
     box.get_by_role("button", name="Purge").click()
     book.poll(lambda: "Forget 1 dead letter?" in box.inner_text(), 10, "the question")
     assert client.dead_letters()
