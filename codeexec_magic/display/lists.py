@@ -236,7 +236,9 @@ def _time(row: JobRow) -> str:
 
 def _letter_item(letter: DeadLetter) -> rows.Item:
     error = f"{letter.error.ename}: {letter.error.evalue}" if letter.error else letter.verdict
-    link = new_cell(f"%%remote_dlq requeue {letter.task_id[:8]}\n{letter.code}", "edit in new cell") if letter.code else ""
+    link = (
+        new_cell(f"%%remote_dlq requeue {letter.task_id[:8]}\n{letter.code}", "edit in new cell") if letter.code else ""
+    )
     last = next((line for line in reversed(letter.last_output) if line.strip()), "")
     body = (
         f'<div class="cxm-letter" data-letter="{escaped(letter.task_id)}">{theme.task_id(letter.task_id)}'
