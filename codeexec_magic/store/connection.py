@@ -60,6 +60,11 @@ def broker_errors(url: str) -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as err:
         detail = str(err).rstrip(".") or type(err).__name__
         raise BrokerUnreachable(f"cannot reach the broker at {hide_password(url)}: {detail}") from None
+    except ValueError as err:
+        if "closed file" not in str(err):
+            raise
+        # another thread closed this client in the middle of a read; redis-py has no error of its own for that
+        raise BrokerUnreachable(f"the connection to {hide_password(url)} was closed") from None
     except redis.exceptions.OutOfMemoryError:
         raise ClusterError("the broker's memory is full: nothing was queued; raise its maxmemory or purge") from None
     except redis.ResponseError as err:

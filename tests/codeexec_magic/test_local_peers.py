@@ -34,9 +34,9 @@ def test_connections_of_others_are_counted(short_tmp: Path) -> None:
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
                 assert other.stdout is not None
                 other.stdout.readline()
-                assert peers.strangers(private.socket, [os.getpid()]) == 1
+                wait_until(lambda: peers.strangers(private.socket, [os.getpid()]) == 1, 30, "the connection to be seen")
                 assert peers.strangers(private.socket, [os.getpid(), other.pid]) == 0
-            wait_until(lambda: peers.strangers(private.socket, [os.getpid()]) == 0, 5, "the end of the connection")
+            wait_until(lambda: peers.strangers(private.socket, [os.getpid()]) == 0, 60, "the end of the connection")
     finally:
         private.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -364,3 +365,15 @@ def test_an_unreachable_broker_is_one_line(redis_server: PrivateServer) -> None:
     assert "127.0.0.1:1" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_client_closed_in_the_middle_of_a_read_is_told_as_such(store: JobStore) -> None:
+    """The reading thread gets the named error, or a new connection, and nothing of redis-py's inner workings."""
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(store.events, str(uuid.uuid4()), "0", 1000)
+        wait_until(lambda: store.redis.info("clients")["blocked_clients"] >= 1, 10, "the blocking read")
+        store.redis.connection_pool.disconnect()
+        try:
+            assert reading.result(30) == []
+        except BrokerUnreachable as err:
+            assert "\n" not in str(err)
