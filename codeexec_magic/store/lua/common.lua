@@ -60,7 +60,7 @@ end
 -- Everything a finished job leaves behind gets an expiry here, so that nothing grows for ever.
 local function settle(id, status, reason, ttl)
   redis.call('HSET', job_key(id), 'status', status, 'reason', reason, 'finished_at', now, 'attempt', '')
-  redis.call('ZADD', P .. 'finished', now, id)
+  redis.call('ZADD', P .. 'finished', clock[1] * 1000 + clock[2] / 1000, id)
   if status ~= 'dead_lettered' then redis.call('PEXPIRE', job_key(id), ttl) end
   redis.call('PEXPIRE', events_key(id), ttl)
   count('ended:' .. status .. ':' .. reason)

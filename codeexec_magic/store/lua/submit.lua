@@ -12,7 +12,8 @@ local listeners = redis.call('ZCOUNT', P .. 'listeners:' .. queue, now - LISTENI
 local function create(...)
   redis.call('HSET', record, 'request', request, 'queue', queue, 'label', label, 'code_hash', ARGV[10],
     'submitted_at', now, 'queued_at', now, ...)
-  redis.call('ZADD', P .. 'jobs', now, id)
+  -- finer than a millisecond: jobs submitted within one keep their order
+  redis.call('ZADD', P .. 'jobs', clock[1] * 1000 + clock[2] / 1000, id)
   count('submitted')
 end
 
