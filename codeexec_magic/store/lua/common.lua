@@ -40,10 +40,10 @@ end
 local function publish(id, queue, label, front)
   local generation = redis.call('HINCRBY', job_key(id), 'generation', 1)
   redis.call('HSET', job_key(id), 'status', 'queued', 'queued_at', now, 'attempt', '')
-  local score = now
+  local score = clock[1] * 1000 + clock[2] / 1000  -- finer than a millisecond: ties would lose the order
   if front then
     local first = redis.call('ZRANGE', queued_key(queue), 0, 0, 'WITHSCORES')
-    if first[2] then score = math.min(now, first[2] - 1) end
+    if first[2] then score = math.min(score, first[2] - 1) end
   end
   redis.call('ZADD', queued_key(queue), score, id)
   local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
