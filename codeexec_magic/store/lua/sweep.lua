@@ -24,6 +24,7 @@ end
 -- (kombu#305), and that worker died in between.
 for i = 5, #ARGV do
   local queue = ARGV[i]
+  -- written out to the microsecond: Lua's own conversion keeps 14 digits, which rounds a score up past itself
   local limit = now - grace
   local head = redis.call('LINDEX', queue, -1)
   if head then
@@ -32,7 +33,7 @@ for i = 5, #ARGV do
     -- a message of a job that no longer waits: the next worker drops it, look again then
     limit = score and math.min(limit, score - grace) or -1
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', '(' .. limit, 'LIMIT', 0, 100)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', string.format('(%.3f', limit), 'LIMIT', 0, 100)) do
     redis.call('ZREM', queued_key(queue), id)
     if redis.call('HGET', job_key(id), 'status') == 'queued' and send_again(id) then lost = lost + 1 end
   end
