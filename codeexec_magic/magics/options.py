@@ -70,6 +70,18 @@ def count(text: str) -> int:
     return int(text)
 
 
+def durations(text: str) -> list[float]:
+    """Times separated by commas.
+
+    Raises:
+        argparse.ArgumentTypeError: one is none, or there is none.
+    """
+    found = [duration(part) for part in text.split(",") if part.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of times: write seconds such as 5,25,125")
+    return found
+
+
 def variable(text: str) -> str:
     """One variable name.
 
@@ -106,6 +118,12 @@ REMOTE_EXEC: tuple[Argument, ...] = (
     ),
     option("--memory", metavar="SIZE", type=memory_mb, help="memory limit of all the cell's processes: 512MB, 2GB"),
     option("--retries", metavar="N", type=count, help="runs after a first one that hit a limit (default 3)"),
+    option(
+        "--retry-waits",
+        metavar="S,S",
+        type=durations,
+        help="seconds before each retry (default 5,25,125; the last repeats)",
+    ),
     option(
         "--no-cache", dest="cache", action="store_const", const="off", help="neither use a cached result nor store one"
     ),

@@ -13,6 +13,7 @@ from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound
+from codeexec_magic.job import Job
 from codeexec_magic.magics import options
 from codeexec_magic.magics.session import Session
 
@@ -39,7 +40,11 @@ class RemoteClusterMagics(Magics):
             choices=["list", "show", "requeue", "edit", "drop", "purge"],
             help="what to do",
         ),
-        options.option("task", nargs="?", help="task id or its first characters; default: the newest"),
+        options.option(
+            "task",
+            nargs="?",
+            help="task id, its first characters, a variable that holds a Job, or last; default: the newest",
+        ),
         options.option("-a", "--no-wait", action="store_true", help="requeue: return at once"),
     )
     def remote_dlq(self, line: str, cell: str | None = None) -> None:
@@ -109,7 +114,9 @@ class RemoteClusterMagics(Magics):
     def _letter(self, task: str | None) -> DeadLetter:
         client = self.session.client
         if task:
-            return client.dead_letter(task if task != "last" else self.session.find("last").id)
+            # letters outlive the records of their jobs, so an id is looked for among the letters only
+            named = task == "last" or isinstance(self.session.shell.user_ns.get(task), Job)
+            return client.dead_letter(self.session.find(task).id if named else task)
         newest = client.dead_letters(limit=1)
         if not newest:
             raise JobNotFound("there is no dead letter")

@@ -31,7 +31,9 @@ class RemoteExecMagics(Magics):
         config=True
     )
     memory = traitlets.Unicode("", help="memory limit such as 512MB; empty: the queue's").tag(config=True)
-    retries = traitlets.Int(3, min=0, help="runs after a first one that hit a limit").tag(config=True)
+    retries = traitlets.Int(None, min=0, allow_none=True, help="runs after one that hit a limit; None: 3").tag(
+        config=True
+    )
     cache = traitlets.Enum(["use", "refresh", "off"], "use", help="what to do with cached results").tag(config=True)
     wait = traitlets.Bool(True, help="whether the cell waits for its job").tag(config=True)
     html = traitlets.Enum([str(mode) for mode in HtmlMode], "clean", help="how HTML from a cell is shown").tag(
@@ -111,6 +113,7 @@ class RemoteExecMagics(Magics):
             timeout=args.timeout or self.timeout,
             memory_mb=memory,
             retries=self.retries if args.retries is None else args.retries,
+            retry_waits=args.retry_waits,
             cache=args.cache or self.cache,
             network=args.network,
             inputs=inputs,

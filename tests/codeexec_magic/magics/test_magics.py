@@ -252,6 +252,21 @@ def test_dead_letter_round_trip(run: Said, cluster: LiveCluster) -> None:
     assert run("%remote_dlq purge") == "0 dead letters dropped\n"
 
 
+def test_retries_wait_as_the_line_says(run: Said) -> None:
+    """``--retry-waits`` sets the pauses, and a variable that holds the Job names its dead letter."""
+    cell = "%%remote_exec --no-cache --timeout 1 --retries 1 --retry-waits 0.1 --as stuck\nimport time; time.sleep(20)"
+    assert "Dead-lettered after 2 runs: time limit" in run(cell)
+    assert "run 2: timeout" in run("%remote_dlq show stuck")
+    assert "dropped" in run("%remote_dlq drop stuck")
+
+
+def test_retries_setting_holds_where_nothing_is_said(run: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``CODEEXEC_RETRIES`` is not overruled by a default of the magic."""
+    monkeypatch.setenv("CODEEXEC_RETRIES", "0")
+    text = run("%%remote_exec --no-cache --timeout 1\nimport time; time.sleep(20)")
+    assert "Dead-lettered after 1 run: time limit" in text
+
+
 def test_config_and_profiles(run: Said, tmp_path: Path) -> None:
     """Traits and profiles set what the line does not say; the line wins."""
     (tmp_path / "pyproject.toml").write_text("[tool.codeexec.profiles.quick]\nno-wait = true\nas = 'quick_job'\n")

@@ -45,6 +45,14 @@ def test_bad_durations(text: str) -> None:
         options.duration(text)
 
 
+def test_lists_of_durations() -> None:
+    """Waits between retries are times separated by commas; none at all is refused with an example."""
+    assert options.durations("0.5, 25,2m") == [0.5, 25, 120]
+    for text in ("", ",", "1,x"):
+        with pytest.raises(argparse.ArgumentTypeError, match="write seconds"):
+            options.durations(text)
+
+
 @pytest.mark.parametrize("text", ["1x", "class", "a-b", "", "a b"])
 def test_bad_variable_names(text: str) -> None:
     """Names must be names."""
