@@ -15,10 +15,11 @@ from codeexec_magic.contract import (
     ExecutionResult,
     Limits,
     Reason,
+    Status,
     code_hash,
 )
-from codeexec_magic.errors import ClusterError, LimitTooHigh, SandboxBroken
-from codeexec_magic.store import Begun
+from codeexec_magic.errors import ClusterError, DecodeError, LimitTooHigh, SandboxBroken
+from codeexec_magic.store import Begun, Snapshot
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.state import iso
 from worker.leases import Handle
@@ -48,16 +49,20 @@ class Attempt:
     def __init__(self, runtime: Runtime, task_id: str, generation: int) -> None:
         self.runtime, self.store = runtime, runtime.store
         self.task_id, self.generation = task_id, generation
-        self.id = uuid.uuid4().hex
+        self.id = f"{runtime.lineage}.{uuid.uuid4().hex}"
 
     def run(self) -> None:
         """Run the job, unless this delivery is a duplicate."""
         # nothing is open yet: if this takes long, the job is sent again and another worker has it
         self.runtime.wait_for_room()
-        begun = patiently(
-            lambda: self.store.begin(self.task_id, self.generation, self.id, self.runtime.name),
-            self.store.settings.lease_s / 2,
-        )
+        try:
+            begun = patiently(
+                lambda: self.store.begin(self.task_id, self.generation, self.id, self.runtime.name),
+                self.store.settings.lease_s / 2,
+            )
+        except DecodeError as err:
+            self._refuse(err)
+            return
         if isinstance(begun, str):
             self.runtime.log.skipped(self.task_id, begun)
             return
@@ -75,6 +80,17 @@ class Attempt:
                 verdict = f"internal: {type(err).__name__} in worker {self.runtime.name}; its log tells more"
                 fault = Outcome(Reason.INTERNAL, False, verdict=verdict)
                 self._record(begun, fault, Publisher(self.store, self.task_id, self.id))
+
+    def _refuse(self, err: DecodeError) -> None:
+        """End a job whose request does not follow the contract: no worker of this version can ever run it."""
+        result = unreadable_result(self.store.snapshot(self.task_id), err)
+        verdict, followers = patiently(
+            lambda: self.store.finish(self.task_id, self.id, "end", result.reason, status=result.status, result=result),
+            FINISH_PATIENCE_S,
+        )
+        log.error("refused job %.40s: %s", self.task_id, err)
+        if verdict == "ended":
+            self.runtime.announce(result, followers, None)
 
     def _execute(self, begun: Begun, handle: Handle) -> tuple[Outcome, Publisher]:
         request = begun.request
@@ -129,6 +145,7 @@ class Attempt:
                 dead_letter=letter,
                 environment=runtime.sandbox.environment,
                 events=publisher.rest(),
+                first_event=publisher.sent,
             ),
             FINISH_PATIENCE_S,
         )
@@ -200,6 +217,22 @@ def grant(request: ExecutionRequest, ceiling: Limits) -> Limits:
         granted[name] = allowed
     granted["soft_s"] = min(granted["soft_s"], granted["hard_s"])
     return Limits.from_dict(granted)
+
+
+def unreadable_result(snapshot: Snapshot, err: DecodeError) -> ExecutionResult:
+    """The outcome of a job whose request cannot be read."""
+    record = snapshot.record
+    return ExecutionResult(
+        task_id=snapshot.id,
+        code_hash=record.get("code_hash", ""),
+        success=False,
+        status=Status.FAILED,
+        reason=Reason.INTERNAL,
+        timestamp=iso(snapshot.now_ms),
+        error=ErrorInfo("DecodeError", str(err)),
+        verdict=f"refused: {err}",
+        queue=record.get("queue", ""),
+    )
 
 
 def lost_result(

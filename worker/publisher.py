@@ -47,6 +47,7 @@ class Publisher:
         #: events that could not be kept
         self.dropped = 0
         self._sent = 0
+        self._tried = 0  # events a send was begun for: it may have arrived although its reply did not
         self._lock = threading.Lock()
         self._sending = threading.Lock()
 
@@ -56,12 +57,17 @@ class Publisher:
             if len(self.kept) - self._sent >= MAX_WAITING:
                 self.dropped += 1
                 return
-            # what is on its way must not change any more, so only unsent events are joined
-            last = self.kept[-1] if len(self.kept) > self._sent else None
+            # what is on its way, or may have arrived, must not change any more: only other events are joined
+            last = self.kept[-1] if len(self.kept) > self._tried else None
             if last and _joins(last, event):
                 last["text"] += event["text"]
             else:
                 self.kept.append(dict(event))
+
+    @property
+    def sent(self) -> int:
+        """How many of the events are known to be in Redis."""
+        return self._sent
 
     def rest(self) -> list[Event]:
         """What has not been sent; goes with the finish."""
@@ -75,12 +81,12 @@ class Publisher:
         """
         with self._sending:
             with self._lock:
-                batch = self.kept[self._sent :]
-                self._sent = len(self.kept)
+                first, batch = self._sent, self.kept[self._sent :]
+                self._sent = self._tried = len(self.kept)
             if not batch:
                 return "ok"
             try:
-                return self.store.emit(self.task_id, self.attempt, batch)
+                return self.store.emit(self.task_id, self.attempt, batch, first)
             except ClusterError:
                 with self._lock:
                     self._sent -= len(batch)

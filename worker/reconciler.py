@@ -18,10 +18,10 @@ from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, S
 from codeexec_magic.errors import ClusterError, DecodeError, JobNotFound
 from codeexec_magic.store import JobStore, Snapshot
 from codeexec_magic.store.connection import broker_errors
-from codeexec_magic.store.dead_letters import DeadLetter
+from codeexec_magic.store.dead_letters import DeadLetter, dead_letter
 from codeexec_magic.store.overview import known_queues
 from codeexec_magic.store.state import attempts, iso
-from worker.attempt import lost_result
+from worker.attempt import lost_result, unreadable_result
 
 log = logging.getLogger("codeexec")
 
@@ -36,6 +36,7 @@ class Reconciler:
         store: the job store.
         name: this worker.
         announce: called with the result, the jobs that shared it and the dead letter of every job ended here.
+        tell: called with a dead letter whose worker died before it told of it.
         missing: of these task ids, those without a Celery result.
     """
 
@@ -44,10 +45,11 @@ class Reconciler:
         store: JobStore,
         name: str,
         announce: Callable[[ExecutionResult, list[str], Mapping[str, Any] | None], None],
+        tell: Callable[[Mapping[str, Any]], None],
         missing: Callable[[list[str]], list[str]],
     ) -> None:
         self.store, self.name = store, name
-        self._announce, self._missing = announce, missing
+        self._announce, self._tell, self._missing = announce, tell, missing
         # None while the broker is away
         self._outage_ended: float | None = -math.inf
         self._checked_ms = 0
@@ -81,13 +83,13 @@ class Reconciler:
             for task_id in expired:
                 self._bury(task_id)
         self._repair_results()
+        self._repair_alerts()
 
     def _bury(self, task_id: str) -> None:
         """End the attempt of a worker that died, and run the job again or take it out of the queue."""
         try:
             snapshot = self.store.snapshot(task_id)
-            request = ExecutionRequest.from_dict(json.loads(snapshot.record["request"]))
-        except (JobNotFound, DecodeError, KeyError, ValueError):
+        except JobNotFound:
             with broker_errors(self.store.url):
                 self.store.redis.zrem(f"{self.store.prefix}running", task_id)
             return
@@ -112,7 +114,20 @@ class Reconciler:
             if verdict == "queued":
                 log.warning("worker %s died under job %s: running it again", story["worker"], task_id)
             return
+        try:
+            request = ExecutionRequest.from_dict(json.loads(record.get("request", "")))
+        except (DecodeError, ValueError) as err:
+            self._refuse(snapshot, attempt, DecodeError(str(err)))
+            return
         self._poison(snapshot, request, attempt, story)
+
+    def _refuse(self, snapshot: Snapshot, attempt: str, err: DecodeError) -> None:
+        result = unreadable_result(snapshot, err)
+        verdict, followers = self.store.finish(
+            snapshot.id, attempt, "end", result.reason, status=result.status, result=result, only_if_expired=True
+        )
+        if verdict == "ended":
+            self._announce(result, followers, None)
 
     def _poison(self, snapshot: Snapshot, request: ExecutionRequest, attempt: str, story: Mapping[str, Any]) -> None:
         record = snapshot.record
@@ -161,3 +176,15 @@ class Reconciler:
             except (JobNotFound, DecodeError):
                 continue
         self._checked_ms = max(self._checked_ms, now - 10_000)
+
+    def _repair_alerts(self) -> None:
+        """A worker that died between recording a dead letter and telling of it leaves this to us."""
+        with broker_errors(self.store.url):
+            waiting: Any = self.store.redis.zrangebyscore(
+                f"{self.store.prefix}alerts", "-inf", self.store.now() - 2000, 0, 100
+            )
+        for task_id in waiting:
+            try:
+                self._tell(dead_letter(self.store, task_id).as_dict())
+            except (JobNotFound, DecodeError):
+                self.store.claim_alert(task_id)  # requeued or dropped meanwhile

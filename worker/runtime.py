@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from worker.publisher import Flusher
 from worker.reconciler import Reconciler
 from worker.sampler import SAMPLE_S, Sampler
 from worker.sandbox import Sandbox
+from worker.supervisor import LINEAGE
 
 log = logging.getLogger("codeexec")
 
@@ -57,6 +59,8 @@ class Runtime:
         self.log = ExecutionLog(settings.log_code)
         self.footprint = Footprint()
         self.name = ""
+        #: shared by the workers that one supervisor starts, one after the other
+        self.lineage = os.environ.get(LINEAGE) or uuid.uuid4().hex[:16]
         self.slots = settings.slots
         self.queues: tuple[str, ...] = ()
         self._stop_asked = threading.Event()
@@ -72,6 +76,12 @@ class Runtime:
             SandboxBroken: it does not start.
         """
         self.name, self.slots = name, slots
+        try:
+            # by the supervisor's word the worker before this one is dead: its cells need not wait for their leases
+            if self.store.orphan(f"{self.lineage}."):
+                log.warning("the worker before this one died while it ran cells: they run again")
+        except ClusterError as err:
+            log.debug("orphan: %s", err)  # the leases run out by themselves
         self.sandbox = early_sandbox or Sandbox.from_settings(replace(self.settings, slots=slots))
         self.sandbox.start()
 
@@ -79,7 +89,7 @@ class Runtime:
         """The worker consumes: say so, and look after its attempts."""
         self.queues = queues or self.settings.queues
         self._beat()
-        reconciler = Reconciler(self.store, self.name, self.announce, self.results.missing)
+        reconciler = Reconciler(self.store, self.name, self.announce, self.tell, self.results.missing)
         self._listener = Listener(self.store, self.leases)
         self._listener.start()
         self.flusher.start()
@@ -133,10 +143,9 @@ class Runtime:
 
     def announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
         """Tell Celery's result backend, and the log and the alert hook of a dead letter."""
-        if letter is not None and result.status is Status.DEAD_LETTERED:
-            self.log.dead_letter(letter)
-            alert(self.settings.alert, letter)
         try:
+            if letter is not None and result.status is Status.DEAD_LETTERED:
+                self.tell(letter)
             self.results.record_soon(result)  # the slot is free for the next cell meanwhile
             events = self.store.events(result.task_id) if followers else []
             for one in followers:
@@ -144,6 +153,16 @@ class Runtime:
         except CodeExecError as err:
             # the record has the outcome; the reconciler writes the entry later
             log.warning("no Celery result for job %s yet: %s", result.task_id, err)
+
+    def tell(self, letter: Mapping[str, Any]) -> None:
+        """Log a new dead letter and call the alert hook, unless somebody has.
+
+        Raises:
+            ClusterError: the broker is away; a reconciler tells later.
+        """
+        if self.store.claim_alert(str(letter.get("task_id"))):
+            self.log.dead_letter(letter)
+            alert(self.settings.alert, letter)
 
     def drain(self) -> None:
         """A warm shutdown began: take no more cells, and after the grace time hand the running ones back."""
@@ -160,7 +179,10 @@ class Runtime:
         deadline = time.monotonic() + self.settings.grace_s
         while self.leases.busy and time.monotonic() < deadline:
             time.sleep(0.1)
-        self.leases.hand_back()
+        # again and again: a message that was on its way when the shutdown began may begin only now
+        while not self._stop_asked.is_set():
+            self.leases.hand_back()
+            self._stop_asked.wait(0.1)
 
     def close(self) -> None:
         """The worker ends: leave nothing behind."""

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Final
@@ -26,6 +27,8 @@ log = logging.getLogger("codeexec.supervisor")
 PAUSES: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 #: a process that lived this long was fine: the next pause is the first one again
 SETTLED_S: Final = 10.0
+#: variable that tells a worker whose successor it is: one supervisor's workers never run side by side
+LINEAGE: Final = "CODEEXEC_LINEAGE"
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -87,6 +90,7 @@ class Child:
         self.name = name
         self.exits = 0  #: exits in a row that came soon after the start
         self._command, self._env, self._output, self._prepare = list(command), dict(env), output, prepare
+        self._env[LINEAGE] = uuid.uuid4().hex[:16]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._due: float | None = None

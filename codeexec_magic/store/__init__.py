@@ -8,7 +8,8 @@ Keys, all below ``codeexec:{namespace}:``, and what keeps them from growing for 
 
 - ``job:{id}`` (hash): the record. Result TTL after the end; dead letters: none until dropped or trimmed.
 - ``events:{id}`` (stream): output and status events, oldest first, 20,000 at most. As the record.
-- ``followers:{id}`` (list): identical jobs that wait for this one's answer. Removed with the answer.
+- ``followers:{id}`` (list): identical jobs that wait for this one's answer. Removed with the answer; after a
+  failure kept as long as the record.
 - ``queued:{queue}`` (zset): waiting jobs by time of publication. A job leaves when it begins; capped by max_queue.
 - ``running`` (zset): running jobs by end of lease. A job leaves when its attempt ends.
 - ``retrying`` (zset): jobs that wait for their next try, by due time. A job leaves when it is due.
@@ -23,6 +24,8 @@ Keys, all below ``codeexec:{namespace}:``, and what keeps them from growing for 
 - ``counters`` (hash): totals and histograms. None; fields are queues x reasons x buckets.
 - ``samples`` (list): how the queues stood, every 5 s, newest first. An hour, 720 entries.
 - ``dead_letter:index`` (hash): task id -> its entry in the ``dead_letter`` list. None; 1000 entries at most.
+- ``alerts`` (zset): dead letters nobody was told of yet, by time. An entry leaves when the log and the hook have it.
+- ``clock`` (string): server time of the last repair. An hour.
 - ``reconciler`` (string): lock of the worker that repairs now. 0.9 s.
 """
 

@@ -161,10 +161,27 @@ class JobStore:
             submitted_at_ms=int(float(submitted)),
         )
 
-    def emit(self, task_id: str, attempt: str, events: Iterable[Mapping[str, Any]]) -> str:
-        """Append output events and renew the lease. Returns ``ok``, ``cancel`` or ``fenced``."""
+    def emit(self, task_id: str, attempt: str, events: Iterable[Mapping[str, Any]], first: int | None = None) -> str:
+        """Append output events and renew the lease. Returns ``ok``, ``cancel`` or ``fenced``.
+
+        Args:
+            task_id: the job.
+            attempt: the open attempt.
+            events: what to append.
+            first: number of the first one within the attempt, from 0: those that are there already are left out.
+                None: all are new.
+        """
         lines = [_dumps(event) for event in events]
-        return str(self._call("emit", task_id, attempt, _ms(self.settings.lease_s), *lines))
+        return str(self._call("emit", task_id, attempt, _ms(self.settings.lease_s), _number(first), *lines))
+
+    def orphan(self, lineage: str) -> int:
+        """End the leases of all attempts whose id begins with ``lineage``: their worker is dead. Returns how many."""
+        return int(self._call("orphan", lineage))
+
+    def claim_alert(self, task_id: str) -> bool:
+        """Whether the caller is the one to tell of this new dead letter; true once for each."""
+        with broker_errors(self.url):
+            return bool(self.redis.zrem(f"{self.prefix}alerts", task_id))
 
     def renew(self, attempts: Sequence[tuple[str, str]]) -> list[str]:
         """Renew the leases of ``(task id, attempt)`` pairs. Returns ``ok``, ``cancel`` or ``fenced`` for each."""
@@ -186,6 +203,7 @@ class JobStore:
         dead_letter: Mapping[str, Any] | None = None,
         environment: str = "",
         events: Iterable[Mapping[str, Any]] = (),
+        first_event: int | None = None,
         only_if_expired: bool = False,
     ) -> tuple[str, list[str]]:
         """Close an attempt.
@@ -203,10 +221,12 @@ class JobStore:
             dead_letter: the entry when ``status`` is dead_lettered.
             environment: fingerprint of the worker's environment, part of the cache key.
             events: output not yet emitted.
+            first_event: number of the first of them within the attempt, as for :meth:`emit`.
             only_if_expired: do nothing while the lease holds (for the reconciler).
 
         Returns:
-            ``ended``, ``retrying``, ``queued``, ``fenced`` or ``alive``; and the jobs that shared the answer.
+            ``ended``, ``retrying``, ``queued``, ``cancelled``, ``fenced`` or ``alive``; and the jobs that
+            shared the answer.
         """
         answer = self._call(
             "finish",
@@ -225,6 +245,7 @@ class JobStore:
             environment,
             self.settings.dead_letters,
             charge,
+            _number(first_event),
             *(_dumps(event) for event in events),
         )
         return str(answer[0]), [str(one) for one in answer[1:]]
@@ -331,6 +352,10 @@ def _pairs(flat: Any) -> dict[str, str]:
 
 def _dumps(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def _number(first: int | None) -> str:
+    return "" if first is None else str(first)
 
 
 def _ms(seconds: float) -> int:

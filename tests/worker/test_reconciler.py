@@ -27,7 +27,8 @@ class Bench:
         self.store.redis.flushall()
         self.results = CeleryResults(database(url, 1), self.store.settings)
         self.announced: list[tuple[ExecutionResult, list[str], Mapping[str, Any] | None]] = []
-        self.reconciler = Reconciler(self.store, "r", self._announce, self.results.missing)
+        self.told: list[Mapping[str, Any]] = []
+        self.reconciler = Reconciler(self.store, "r", self._announce, self.told.append, self.results.missing)
 
     def _announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
         self.announced.append((result, followers, letter))
@@ -119,3 +120,26 @@ def test_only_one_reconciler_works_at_a_time(bench: Bench) -> None:
     bench.store.cancel(task_id)
     bench.reconciler.step()
     assert bench.announced == []
+
+
+def test_a_job_nobody_can_read_ends_instead_of_waiting_for_ever(bench: Bench) -> None:
+    """A request of another schema whose worker died gets an outcome that says so."""
+    task_id = str(uuid.uuid4())
+    bench.store.submit(ExecutionRequest(task_id, "1"))
+    for run in range(1, 4):
+        assert isinstance(bench.store.begin(task_id, run, f"a{run}", "doomed"), Begun)
+        if run == 3:
+            bench.store.redis.hset(f"codeexec:default:job:{task_id}", "request", '{"schema": 99}')
+        bench.step_until("the attempt's end", lambda: bench.store.snapshot(task_id).status is not Status.RUNNING)
+    snapshot = bench.store.snapshot(task_id)
+    assert snapshot.status is Status.FAILED
+    assert "schema 99" in snapshot.result().verdict
+
+
+def test_a_dead_letter_whose_worker_died_is_told_by_the_reconciler(bench: Bench) -> None:
+    """Recorded but not told of: the entry is told, and whoever claims it is the only one."""
+    task_id = bench.submit_and_die(runs=3)  # the bench announces without claiming, as a worker that died
+    bench.step_until("the telling", lambda: bench.told)
+    assert bench.told[0]["task_id"] == task_id
+    assert bench.store.claim_alert(task_id)
+    assert not bench.store.claim_alert(task_id)

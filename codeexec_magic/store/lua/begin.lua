@@ -15,9 +15,10 @@ elseif status ~= 'queued' then
 else
   redis.call('ZREM', queued_key(h[4]), id)
   local runs = redis.call('HINCRBY', record, 'runs', 1)
-  redis.call('HINCRBY', record, 'waited_ms', now - h[5])
-  observe('wait', h[4], math.max(0, now - h[5]))
-  redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now)
+  local waited = math.max(0, now - h[5])
+  redis.call('HINCRBY', record, 'waited_ms', waited)
+  observe('wait', h[4], waited)
+  redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now, 'sent', 0)
   emit(id, '{"type":"status","status":"running","attempt":' .. runs .. ',"worker":' .. cjson.encode(worker) .. ',"at":' .. now .. '}')
 end
 redis.call('ZADD', P .. 'running', now + lease, id)

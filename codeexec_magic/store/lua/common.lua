@@ -32,6 +32,16 @@ local function emit(id, event)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', 20000, '*', 'e', event)
 end
 
+-- Append the events from ARGV[at] on, the first of which has the number `first` within its attempt, but for those that
+-- are among the `sent` ones already.
+local function emit_numbered(id, sent, first, at)
+  first = first or sent  -- a caller that numbers nothing sends every event once
+  for i = at, #ARGV do
+    if first + i - at >= sent then emit(id, ARGV[i]) end
+  end
+  redis.call('HSET', job_key(id), 'sent', math.max(sent, first + #ARGV - at + 1))
+end
+
 -- Hand a job to Celery: mark it queued and push a protocol-2 message as kombu's Redis transport would. Record and
 -- message change in one script, so no crash can leave one without the other.
 --
@@ -44,6 +54,10 @@ local function publish(id, queue, label, front)
   if front then
     local first = redis.call('ZRANGE', queued_key(queue), 0, 0, 'WITHSCORES')
     if first[2] then score = math.min(score, first[2] - 1) end
+  else
+    -- a clock that was set back must not put a job before those that came earlier
+    local last = redis.call('ZRANGE', queued_key(queue), -1, -1, 'WITHSCORES')
+    if last[2] and tonumber(last[2]) >= score then score = last[2] + 0.001 end
   end
   redis.call('ZADD', queued_key(queue), score, id)
   local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
@@ -75,7 +89,8 @@ end
 -- Give the run of a leader that ends without an answer to the first of those who wait for it.
 local function hand_over(id, ttl)
   local followers = redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)
-  local flight = release_flight(id)
+  local flight = release_flight(id) or ''
+  local cache_key = redis.call('HGET', job_key(id), 'cache_key') or ''
   redis.call('DEL', P .. 'followers:' .. id)
   local heir = nil
   for _, follower in ipairs(followers) do
@@ -84,8 +99,8 @@ local function hand_over(id, ttl)
       if not heir then
         heir = follower
         redis.call('HDEL', key, 'leader')
-        redis.call('HSET', key, 'flight', flight)
-        if flight and flight ~= '' then redis.call('SET', flight, follower) end
+        redis.call('HSET', key, 'flight', flight, 'cache_key', cache_key)
+        if flight ~= '' then redis.call('SET', flight, follower) end
         local fields = redis.call('HMGET', key, 'queue', 'label')
         publish(follower, fields[1], fields[2])
       else
@@ -98,7 +113,8 @@ local function hand_over(id, ttl)
   redis.call('PEXPIRE', events_key(id), ttl)
 end
 
--- The leader has its answer: everyone who waits for it gets the same one. Returns their ids.
+-- The leader has its answer: everyone who waits for it gets the same one. Returns their ids. The list of those who
+-- share a failure is kept as long as they are: a requeue of the leader must leave them their answer.
 local function answer_followers(id, status, reason, ttl)
   local answered = {}
   for _, follower in ipairs(redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)) do
@@ -109,7 +125,11 @@ local function answer_followers(id, status, reason, ttl)
       table.insert(answered, follower)
     end
   end
-  redis.call('DEL', P .. 'followers:' .. id)
+  if status == 'succeeded' then
+    redis.call('DEL', P .. 'followers:' .. id)
+  else
+    redis.call('PEXPIRE', P .. 'followers:' .. id, ttl)
+  end
   release_flight(id)
   return answered
 end

@@ -6,14 +6,24 @@
 local id, attempt, action, status, reason = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, cache_ttl, charge = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[17]
 local record = job_key(id)
-local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs', 'started_at', 'cancel')
-if attempt == '' or h[1] ~= attempt then return {'fenced'} end
+local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs', 'started_at', 'cancel',
+  'sent', 'closed', 'closed_as')
+if attempt == '' then return {'fenced'} end
+-- the same word by the same holder; a reconciler's close of its attempt is not its own
+local close = ARGV[5] .. ':' .. attempt .. ':' .. action .. ':' .. status .. ':' .. reason
+if h[1] ~= attempt then return {h[10] == close and h[11] or 'fenced'} end
 if ARGV[5] == '1' then
   local lease = redis.call('ZSCORE', P .. 'running', id)
   if lease and tonumber(lease) > now then return {'alive'} end
 end
-for i = 18, #ARGV do emit(id, ARGV[i]) end
+emit_numbered(id, tonumber(h[9]) or 0, tonumber(ARGV[18]), 19)
 redis.call('ZREM', P .. 'running', id)
+
+local function closed_as(verdict)
+  redis.call('HSET', record, 'closed', close, 'closed_as', verdict)
+  return verdict
+end
+
 if ARGV[10] ~= '' then
   local told = h[4] and h[4] ~= '' and (h[4] .. ',') or ''
   redis.call('HSET', record, 'attempts', told .. ARGV[10])
@@ -29,7 +39,7 @@ if action ~= 'end' and h[8] then
   settle(id, 'cancelled', 'cancelled', ttl)
   emit(id, '{"type":"end","status":"cancelled"}')
   redis.call('PEXPIRE', events_key(id), ttl)
-  return {'cancelled'}
+  return {closed_as('cancelled')}
 end
 
 if action == 'again' then
@@ -37,7 +47,7 @@ if action == 'again' then
   publish(id, h[2], h[3], true)
   emit(id, '{"type":"status","status":"queued","reason":"' .. reason .. '","attempt":' .. h[6] .. ',"at":' .. now .. '}')
   count('requeued:' .. reason)
-  return {'queued'}
+  return {closed_as('queued')}
 end
 
 if action == 'retry' then
@@ -47,7 +57,7 @@ if action == 'retry' then
   emit(id, '{"type":"status","status":"retrying","reason":"' .. reason .. '","attempt":' .. h[6]
     .. ',"next_try_in_s":' .. (tonumber(ARGV[11]) / 1000) .. ',"at":' .. now .. '}')
   count('retries:' .. reason)
-  return {'retrying'}
+  return {closed_as('retrying')}
 end
 
 redis.call('HSET', record, 'result', ARGV[9])
@@ -61,6 +71,8 @@ settle(id, status, reason, ttl)
 if status == 'dead_lettered' then
   redis.call('LPUSH', DEAD, ARGV[12])
   redis.call('HSET', P .. 'dead_letter:index', id, ARGV[12])
+  -- told to the log and the alert hook by whoever takes it from here
+  redis.call('ZADD', P .. 'alerts', now, id)
   count('dead_letters')
   trim_dead(tonumber(ARGV[16]), ttl)
 end
@@ -73,5 +85,5 @@ else
 end
 emit(id, '{"type":"end","status":"' .. status .. '","result":' .. ARGV[9] .. '}')
 redis.call('PEXPIRE', events_key(id), ttl)
-table.insert(followers, 1, 'ended')
+table.insert(followers, 1, closed_as('ended'))
 return followers

@@ -7,10 +7,26 @@ if not h[1] then return 'unknown' end
 if h[1] == 'succeeded' then return 'succeeded' end
 if not TERMINAL[h[1]] or (h[4] or '') ~= ARGV[6] then return 'alive' end
 undead(id)
+-- those who were told the answer of the earlier run keep it, with its output: this record will tell of another one
+for _, follower in ipairs(redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)) do
+  local key = job_key(follower)
+  if redis.call('HGET', key, 'leader') == id then
+    local shown = redis.call('HMGET', record, 'result', 'attempts', 'waited_ms', 'worker', 'runs', 'failures', 'crashes')
+    for i, name in ipairs({'result', 'attempts', 'waited_ms', 'worker', 'runs', 'failures', 'crashes'}) do
+      if shown[i] then redis.call('HSET', key, name, shown[i]) end
+    end
+    redis.call('HDEL', key, 'leader')
+    if redis.call('COPY', events_key(id), events_key(follower), 'REPLACE') == 1 then
+      redis.call('PEXPIRE', events_key(follower), math.max(1, redis.call('PTTL', key)))
+    end
+  end
+end
+redis.call('DEL', P .. 'followers:' .. id)
 if request ~= '' then redis.call('HSET', record, 'request', request, 'code_hash', ARGV[5]) end
 -- an edited or repeated run answers for itself alone: it neither fills nor uses the cache slot of the first one
 redis.call('HDEL', record, 'result', 'reason', 'finished_at', 'cancel', 'leader', 'cached_age_ms', 'due_at',
-  'failures', 'crashes', 'runs', 'attempts', 'waited_ms', 'flight', 'cache_key', 'worker', 'started_at')
+  'failures', 'crashes', 'runs', 'attempts', 'waited_ms', 'flight', 'cache_key', 'worker', 'started_at',
+  'closed', 'closed_as')
 redis.call('PERSIST', record)
 -- what the earlier runs wrote is told by the timeline; the stream starts anew with the new run
 redis.call('DEL', events_key(id))

@@ -23,21 +23,24 @@ local flight = P .. 'inflight:' .. key .. ':' .. environment
 if mode == 'use' then
   local hit = redis.call('HMGET', P .. 'cache:' .. key .. ':' .. environment, 'origin', 'at')
   local origin = hit[1]
-  if origin and now - hit[2] < cache_ttl and redis.call('EXISTS', job_key(origin)) == 1 then
-    create('leader', origin, 'cached_age_ms', now - hit[2], 'status', 'queued')
+  local age = origin and math.max(0, now - hit[2])
+  if origin and age < cache_ttl and redis.call('EXISTS', job_key(origin)) == 1 then
+    create('leader', origin, 'cached_age_ms', age, 'status', 'queued')
     settle(id, 'succeeded', 'ok', ttl)
     count('cache_hits')
     -- the original run must outlive everyone who shows it
     for _, shown in ipairs({job_key(origin), events_key(origin)}) do
       if redis.call('PTTL', shown) < ttl and redis.call('PTTL', shown) > 0 then redis.call('PEXPIRE', shown, ttl) end
     end
-    return {'hit', origin, now - hit[2], redis.call('HGET', job_key(origin), 'result'),
+    return {'hit', origin, age, redis.call('HGET', job_key(origin), 'result'),
       redis.call('XRANGE', events_key(origin), '-', '+'), now}
   end
   local leader = redis.call('GET', flight)
   if leader then
     local status = redis.call('HGET', job_key(leader), 'status')
     if status and not TERMINAL[status] then
+      local waiting = redis.call('LLEN', P .. 'followers:' .. leader)
+      if waiting >= tonumber(ARGV[9]) then return {'full', waiting} end
       create('leader', leader, 'status', 'queued')
       redis.call('RPUSH', P .. 'followers:' .. leader, id)
       count('followed')

@@ -5,6 +5,21 @@
 local grace, ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
 local due, lost = 0, 0
 
+-- The server's clock was set back: what was due in five seconds still is. (Set forward, everything is due at once; the
+-- reconciler then gives those who hold a lease the time to renew it, as after an outage.)
+local before = tonumber(redis.call('GET', P .. 'clock') or now)
+redis.call('SET', P .. 'clock', now, 'PX', 3600000)
+if before - now > 1000 then
+  local keys = {P .. 'running', P .. 'retrying'}
+  for i = 5, #ARGV do table.insert(keys, queued_key(ARGV[i])) end
+  for _, key in ipairs(keys) do
+    for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, now - before, id) end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'retrying', 0, -1)) do
+    redis.call('HINCRBY', job_key(id), 'due_at', now - before)
+  end
+end
+
 local function send_again(id)
   local h = redis.call('HMGET', job_key(id), 'queue', 'label')
   if h[1] then publish(id, h[1], h[2]) end
@@ -28,9 +43,9 @@ for i = 5, #ARGV do
   local limit = now - grace
   local head = redis.call('LINDEX', queue, -1)
   if head then
-    local ok, message = pcall(cjson.decode, head)
-    local score = ok and redis.call('ZSCORE', queued_key(queue), tostring(message.headers and message.headers.id))
-    -- a message of a job that no longer waits: the next worker drops it, look again then
+    local ok, id = pcall(function() return cjson.decode(head).headers.id end)
+    local score = ok and type(id) == 'string' and redis.call('ZSCORE', queued_key(queue), id)
+    -- a message of a job that no longer waits, or none of ours: the next worker drops it, look again then
     limit = score and math.min(limit, score - grace) or -1
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', string.format('(%.3f', limit), 'LIMIT', 0, 100)) do

@@ -375,3 +375,111 @@ def test_a_client_closed_in_the_middle_of_a_read_is_told_as_such(store: JobStore
         store.redis.connection_pool.disconnect()
         failure = reading.exception(30)
     assert failure is None or (isinstance(failure, BrokerUnreachable) and "\n" not in str(failure))
+
+
+def test_output_sent_again_after_a_lost_reply_is_there_once(store: JobStore) -> None:
+    """Numbered events are appended once, whether they come again by an emit or with the finish."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    lines = [{"type": "stream", "name": "stdout", "text": f"{n}\n"} for n in range(4)]
+    assert store.emit(one.task_id, "a1", lines[:2], first=0) == "ok"
+    assert store.emit(one.task_id, "a1", lines[:3], first=0) == "ok"
+    store.finish(
+        one.task_id,
+        "a1",
+        "end",
+        Reason.OK,
+        status=Status.SUCCEEDED,
+        result=result(one),
+        events=lines[2:],
+        first_event=2,
+    )
+    assert store.snapshot(one.task_id).result(store.events(one.task_id)).stdout == "0\n1\n2\n3\n"
+
+
+def test_a_finish_whose_reply_was_lost_is_told_the_same_again(store: JobStore) -> None:
+    """The holder is not taken for a stranger, and nothing is recorded twice."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    for _ in range(2):
+        verdict, _followers = store.finish(
+            one.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result(one)
+        )
+        assert verdict == "ended"
+    assert [event["type"] for event in store.events(one.task_id)].count("end") == 1
+    assert store.finish(one.task_id, "a2", "end", Reason.OK, result=result(one))[0] == "fenced"
+
+
+def test_followers_keep_a_failure_when_its_run_is_requeued(store: JobStore) -> None:
+    """The answer and output they were given stay theirs although the leader's record now tells of another run."""
+    leader, follower = request("same"), request("same")
+    store.submit(leader)
+    assert store.submit(follower).outcome == "follow"
+    begin(store, leader.task_id)
+    store.emit(leader.task_id, "a1", [{"type": "stream", "name": "stdout", "text": "old\n"}])
+    failed = result(leader, Status.FAILED, Reason.ERROR)
+    store.finish(leader.task_id, "a1", "end", Reason.ERROR, status=Status.FAILED, result=failed)
+    assert store.requeue(leader.task_id, store.snapshot(leader.task_id).record["generation"]) == "queued"
+    snapshot = store.snapshot(follower.task_id)
+    kept = snapshot.result(store.events(snapshot.run_id))
+    assert (kept.reason, kept.verdict, kept.stdout) == (Reason.ERROR, "made up", "old\n")
+    assert store.redis.pttl(f"{store.prefix}events:{follower.task_id}") > 0
+
+
+def test_an_heir_fills_the_cache(store: JobStore) -> None:
+    """A follower that took over from a cancelled leader answers for later identical cells."""
+    leader, heir, later = request("same"), request("same"), request("same")
+    store.submit(leader)
+    store.submit(heir)
+    store.cancel(leader.task_id)
+    begin(store, heir.task_id)
+    store.finish(
+        heir.task_id,
+        "a1",
+        "end",
+        Reason.OK,
+        status=Status.SUCCEEDED,
+        result=result(heir),
+        environment="unknown",
+    )
+    assert store.submit(later).outcome == "hit"
+
+
+def test_followers_are_capped_like_the_queue(redis_server: PrivateServer, store: JobStore) -> None:
+    """Identical cells are records too: beyond the configured length they are refused."""
+    small = JobStore(redis_server.url, Settings(max_queue=2))
+    outcomes = [small.submit(request("same")).outcome for _ in range(4)]
+    assert outcomes == ["queued", "follow", "follow", "full"]
+    small.close()
+
+
+def test_the_end_of_a_supervisors_worker_ends_its_leases_only(store: JobStore) -> None:
+    """Attempts of its lineage are up for another worker at once; those of others hold."""
+    mine, other = request(), request("other")
+    for one, attempt in ((mine, "line1.a"), (other, "line2.a")):
+        store.submit(one)
+        begin(store, one.task_id, attempt=attempt)
+    assert store.orphan("line1.") == 1
+    assert store.sweep([QUEUE], 4.0)[2] == [mine.task_id]
+
+
+@pytest.mark.parametrize("garbage", ["5", "null", "not json", "[]", '{"headers": 5}', '{"headers": {"id": 5}}'])
+def test_garbage_next_in_line_does_not_stop_repairs(store: JobStore, garbage: str) -> None:
+    """Whatever somebody pushed onto the queue, the sweep goes on."""
+    store.submit(request())
+    store.redis.rpush(QUEUE, garbage)
+    assert store.sweep([QUEUE], 4.0) == (0, 0, [])
+
+
+def test_a_clock_set_back_delays_no_retry(store: JobStore) -> None:
+    """A retry due in a moment is due in a moment, although the server's clock lost an hour."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    store.finish(one.task_id, "a1", "retry", Reason.TIMEOUT, charge="failures", delay_s=0.1)
+    # an hour later by the clock that was: what the sweep and the record know is from then
+    store.redis.zincrby(f"{store.prefix}retrying", 3_600_000, one.task_id)
+    store.redis.set(f"{store.prefix}clock", store.now() + 3_600_000)
+    wait_until(lambda: store.sweep([QUEUE], 4.0)[0] == 1, 10, "the retry")

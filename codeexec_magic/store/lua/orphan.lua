@@ -1,0 +1,12 @@
+-- A supervisor starts its next worker: whatever the last one held is nobody's any more, so its leases end now.
+-- ARGV: prefix, dead, beginning of the attempt ids
+-- Returns how many.
+local found = 0
+for _, id in ipairs(redis.call('ZRANGE', P .. 'running', 0, -1)) do
+  local attempt = redis.call('HGET', job_key(id), 'attempt')
+  if attempt and string.sub(attempt, 1, #ARGV[3]) == ARGV[3] then
+    redis.call('ZADD', P .. 'running', 'LT', now - 1, id)
+    found = found + 1
+  end
+end
+return found
