@@ -1,7 +1,7 @@
 """The panel of ``%remote_queue``: see the cluster, submit to it, and look after what it could not do.
 
-A thread reads once a second, in one round trip, while somebody looks (see ``presence``); every section is a widget of
-its own and is sent only when it changed, so scroll position and selection stay.
+A thread reads once a second, in one round trip, while somebody looks (see ``pulse`` and ``presence``); every section
+is a widget of its own and is sent only when it changed, so scroll position and selection stay.
 """
 
 from __future__ import annotations
@@ -11,56 +11,28 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from typing import TYPE_CHECKING
 
 from codeexec_magic.display import live, presence, rows, theme
 from codeexec_magic.display.board import Board
-from codeexec_magic.display.composer import Composer
-from codeexec_magic.display.lists import JobList, LetterList
-from codeexec_magic.display.opened import Opened, Watcher
+from codeexec_magic.display.desk import Actions, Desk
 from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.panel_style import STYLE
+from codeexec_magic.display.pulse import Pulse
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.store.history import SAMPLE_S, SHOWN_S, History
 from codeexec_magic.store.monitor import Reading, read
 
 if TYPE_CHECKING:
-    from codeexec_magic.client import Client
     from codeexec_magic.job import Job
-    from codeexec_magic.store import JobState
 
-#: seconds between readings
-REFRESH_S = 1.0
 _ALL_SAMPLES = round(SHOWN_S / SAMPLE_S) + 2
+#: closed panels that are kept for pages that were reloaded meanwhile
+_KEPT = 5
 
 _open: weakref.WeakSet[Panel] = weakref.WeakSet()
-
-
-class Actions(Protocol):
-    """What a panel needs from the notebook it stands in."""
-
-    @property
-    def client(self) -> Client:
-        """The cluster."""
-
-    def mine(self) -> Sequence[str]:
-        """Ids of the jobs this notebook submitted, latest first."""
-
-    def history(self) -> Sequence[tuple[str, str]]:
-        """Labels and sources of its cells, latest first."""
-
-    def profiles(self) -> Sequence[str]:
-        """Names of profiles."""
-
-    def submit(self, code: str, options: str) -> Job:
-        """Queue a cell."""
-
-    def requeue(self, task_id: str, code: str | None = None) -> Job:
-        """Run an ended job again."""
-
-    def watch(self, job: Job) -> Watcher:
-        """Follow a job."""
+_kept: deque[Panel] = deque()
 
 
 class Panel:
@@ -71,16 +43,13 @@ class Panel:
 
         self._origin, self._actions = origin, actions
         self._display_id = uuid.uuid4().hex
-        #: the last job that was submitted or opened here
-        self.job: Job | None = None
         self.reading: Reading | None = None
         self._history = History()
-        self._opened: Opened | None = None
         self._closed = False
-        self._seen_at = time.monotonic()
         self._away_since: float | None = None
         self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._pulse = Pulse(self.refresh, rest=self._rest, broken=self._broken)
+        self._desk = Desk(origin, actions, self._pulse.hurry)
         self._head, self._banners, self._kpis = rows.html(flex="1 1 auto"), rows.html(), rows.html(kind="cxm-data")
         self._queues, self._workers = rows.html(kind="cxm-data"), rows.html(kind="cxm-data")
         self._curves = rows.html(kind="cxm-data")
@@ -90,40 +59,20 @@ class Panel:
                 grid_template_columns="repeat(auto-fit,minmax(min(100%,490px),1fr))", grid_gap="12px 20px", margin="0"
             ),
         )
-        self._place = widgets.VBox(layout=widgets.Layout(margin="0"))
-        self._composer = Composer(self._submit, actions.history, actions.profiles)
-        self._jobs = JobList(self._wake.set, self._by_id(self.open), self._by_id(self._cancel))
-        self._letters = LetterList(
-            self._wake.set,
-            open_=self._by_id(self._tell),
-            requeue=self._by_id(self._requeue),
-            edit=self._by_id(self._edit_letter),
-            drop=self._by_id(self._drop),
-            requeue_all=lambda: self._try(self._requeue_all),
-            purge=lambda: self._try(self._purge),
-        )
-        for listed in (self._jobs.box, self._letters.box):
-            listed.add_class("cxm-data")
-        beat = rows.button("", self._beat, kind="cxm-beat")
+        beat = rows.button("", self._pulse.beat, kind="cxm-beat")
         style = rows.html(STYLE, display="none")
         head = rows.line(self._head, beat, rows.button("Close", self.close, hint="Stop reading; leave a snapshot"))
+        marker = rows.html(presence.MARKER, display="block", height="0")
         self.box = widgets.VBox(
-            [
-                style,
-                head,
-                self._banners,
-                self._kpis,
-                tables,
-                self._curves,
-                self._composer.box,
-                self._place,
-                self._jobs.box,
-                self._letters.box,
-                rows.html(presence.MARKER, display="block", height="0"),
-            ],
+            [style, head, self._banners, self._kpis, tables, self._curves, *self._desk.boxes, marker],
             layout=widgets.Layout(grid_gap="12px", width="100%"),
         )
         self.box.add_class("cxm-panel")
+
+    @property
+    def job(self) -> Job | None:
+        """The last job that was submitted or opened here."""
+        return self._desk.job
 
     def show(self) -> Panel:
         """Put the panel on the page and keep it up to date; it takes the place of one the same cell showed before."""
@@ -137,7 +86,7 @@ class Panel:
         }
         self._origin.publish(bundle, self._display_id)
         _open.add(self)
-        threading.Thread(target=self._run, name="codeexec-panel", daemon=True).start()
+        self._pulse.start()
         return self
 
     def close(self) -> None:
@@ -146,12 +95,12 @@ class Panel:
             if self._closed:
                 return
             self._closed = True
-        self._wake.set()
+        self._pulse.stop()
         _open.discard(self)
-        if self._opened is not None:
-            self._opened.leave()
-        self._origin.publish(self.snapshot(), self._display_id, update=True)
-        live._close(self.box)
+        self._desk.leave()
+        snapshot = self.snapshot()
+        self._origin.publish(snapshot, self._display_id, update=True)
+        self._keep(snapshot)
 
     def snapshot(self) -> dict[str, str]:
         """The last reading as a bundle that stays true."""
@@ -166,19 +115,21 @@ class Panel:
             if self._closed:
                 return
             samples = 3 if self._history.samples and self._away_since is None else _ALL_SAMPLES
-            query = self._jobs.filters.query(self._actions.mine(), samples=samples, letters_page=self._letters.page)
             try:
-                reading = read(self._actions.client.store, query)
+                reading = read(self._actions.client.store, self._desk.query(samples))
             except CodeExecError as err:
                 self._away(str(err))
                 return
             self._draw(reading)
-        if self._opened is not None:
-            self._opened.follow()
+        self._desk.follow()
 
     def open(self, task_id: str) -> None:
-        """Show a job with its output inside the panel."""
-        self._open_job(self._actions.client.job(task_id))
+        """Show a job with its output inside the panel.
+
+        Raises:
+            JobNotFound: no such job.
+        """
+        self._desk.open(task_id)
 
     def submit(self, code: str, options: str = "") -> Job:
         """Submit code with the options of ``%%remote_exec``, and open the job.
@@ -186,9 +137,7 @@ class Panel:
         Raises:
             CodeExecError: it was not accepted.
         """
-        job = self._actions.submit(code, options)
-        self._open_job(job)
-        return job
+        return self._desk.submit(code, options)
 
     def _draw(self, reading: Reading) -> None:
         if self._away_since is not None:
@@ -197,130 +146,54 @@ class Panel:
         self.reading = reading
         self._history.add(reading.samples, reading.sample())
         board = Board(reading, self._history, embedded=self._actions.client.embedded)
-        rows.draw(self._head, f'<div class="cxm-row"><b>Queue</b>{theme.pill("succeeded", "●", "Live")}</div>')
+        self._say(theme.pill("succeeded", "●", "Live"))
         rows.draw(self._banners, board.banners())
         rows.draw(self._kpis, board.kpis())
         rows.draw(self._queues, board.queues())
         rows.draw(self._workers, board.workers())
         rows.draw(self._curves, board.curves())
-        self._composer.refresh([queue.name for queue in reading.queues])
-        self._jobs.update(reading)
-        self._letters.update(reading)
+        self._desk.update(reading)
 
     def _away(self, why: str) -> None:
+        gone = self._stale()
+        self._say(
+            theme.pill("warn", "↻", f"Broker away for {gone}, trying again")
+            + f'<span class="cxm-dim">{theme.escaped(why, 200)}; what stands below is from before</span>'
+        )
+
+    def _broken(self, err: Exception) -> None:
+        gone = self._stale()
+        self._say(
+            theme.pill("failed", "✕", f"Cannot draw for {gone}, trying again")
+            + f'<span class="cxm-dim">{theme.escaped(f"{type(err).__name__}: {err}", 200)}</span>'
+        )
+
+    def _stale(self) -> str:
+        """What is shown is from before; since when."""
         if self._away_since is None:
             self._away_since = time.monotonic()
             self.box.add_class("cxm-stale")
-        gone = theme.age(time.monotonic() - self._away_since)
-        rows.draw(
-            self._head,
-            f'<div class="cxm-row"><b>Queue</b>{theme.pill("warn", "↻", f"Broker away for {gone}, trying again")}'
-            f'<span class="cxm-dim">{theme.escaped(why, 200)}; what stands below is from before</span></div>',
-        )
+        return theme.age(time.monotonic() - self._away_since)
 
-    def _run(self) -> None:
-        paused = False
-        while not self._closed:
-            self._wake.wait(REFRESH_S)
-            self._wake.clear()
-            if time.monotonic() - self._seen_at > presence.LEASE_S:
-                if not paused and not self._closed:
-                    self._pause()
-                paused = True
-                continue
-            paused = False
-            try:
-                self.refresh()
-            except Exception as err:  # whatever stands in Redis must not end the thread
-                if not self._closed:
-                    self._away(f"{type(err).__name__}: {err}")
-
-    def _pause(self) -> None:
+    def _rest(self) -> None:
         """Nobody looks: read nothing."""
-        if self._opened is not None:
-            self._opened.leave()
-        rows.draw(
-            self._head, f'<div class="cxm-row"><b>Queue</b>{theme.pill("queued", "○", "Paused: not on screen")}</div>'
-        )
+        self._desk.leave()
+        self._say(theme.pill("queued", "○", "Paused: not on screen"))
 
-    def _beat(self) -> None:
-        was_away = time.monotonic() - self._seen_at > presence.LEASE_S
-        self._seen_at = time.monotonic()
-        if was_away:
-            self._wake.set()
+    def _say(self, html: str) -> None:
+        rows.draw(self._head, f'<div class="cxm-row"><b>Queue</b>{html}</div>')
 
-    def _submit(self, code: str, options: str, editing: str | None) -> None:
-        self._composer.say("")
-        try:
-            if editing is None:
-                self.submit(code, options)
-            else:
-                self._open_job(self._actions.requeue(editing, code))
-                self._composer.clear()
-        except Exception as err:  # also what IPython raises for an option of no use
-            self._composer.say(str(err), bad=True)
-
-    def _open_job(self, job: Job) -> None:
-        if self._opened is not None:
-            self._opened.close()
-        self.job = job
-        self._opened = Opened(
-            self._origin,
-            job,
-            watch=self._actions.watch,
-            again=lambda one: self._try(lambda: self._open_job(self._actions.requeue(one.id))),
-            edit=self._edit_job,
-            close=self._close_job,
-            embedded=self._actions.client.embedded,
-        )
-        self._place.children = (self._opened.box,)
-        self._opened.follow()
-        self._wake.set()
-
-    def _close_job(self) -> None:
-        self._place.children = ()
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    def _edit_job(self, state: JobState) -> None:
-        self._composer.load(state.code, state.queue)
-
-    def _cancel(self, task_id: str) -> None:
-        self._actions.client.cancel(task_id)
-
-    def _tell(self, task_id: str) -> None:
-        self._letters.tell(self._actions.client.dead_letter(task_id))
-
-    def _edit_letter(self, task_id: str) -> None:
-        letter = self._actions.client.dead_letter(task_id)
-        self._composer.load(letter.code, letter.queue, editing=letter.task_id)
-
-    def _requeue(self, task_id: str) -> None:
-        self._open_job(self._actions.requeue(task_id))
-
-    def _drop(self, task_id: str) -> None:
-        self._actions.client.drop(task_id)
-        self._letters.tell(None)
-
-    def _requeue_all(self) -> None:
-        for letter in self._actions.client.dead_letters(10_000):
-            self._actions.requeue(letter.task_id)
-
-    def _purge(self) -> None:
-        self._actions.client.purge_dead_letters()
-        self._letters.tell(None)
-
-    def _by_id(self, action: Callable[[str], None]) -> Callable[[str], None]:
-        return lambda task_id: self._try(lambda: action(task_id))
-
-    def _try(self, action: Callable[[], None]) -> None:
-        """For buttons: what went wrong is said in the panel."""
-        try:
-            action()
-        except CodeExecError as err:
-            self._composer.say(str(err), bad=True)
-        self._wake.set()
+    def _keep(self, snapshot: dict[str, str]) -> None:
+        """Leave the snapshot in the widget too: a page that was reloaded since does not hear of the update."""
+        still = snapshot.get("text/html") or f"<pre>{theme.block(snapshot['text/plain'])}</pre>"
+        old, self.box.children = self.box.children, (rows.html(still),)
+        self.box.remove_class("cxm-panel")
+        self.box.remove_class("cxm-stale")
+        for child in old:
+            live._close(child)
+        _kept.append(self)
+        while len(_kept) > _KEPT:
+            live._close(_kept.popleft().box)
 
     def _ipython_display_(self) -> None:
         """It stands on the page already; naming it at the end of a cell shows no second one."""

@@ -70,17 +70,27 @@ class DeadLetter:
                 raise DecodeError(f"dead letter has schema {data['schema']!r}")
             fields = {name: data[name] for name in cls.__dataclass_fields__}
             fields["error"] = ErrorInfo.from_dict(fields["error"]) if fields["error"] else None
-            fields["attempts"], fields["last_output"] = tuple(fields["attempts"]), tuple(fields["last_output"])
+            for name, value in fields.items():
+                if name not in ("error", "attempts", "last_output") and not isinstance(value, str):
+                    raise TypeError(f"{name} is no text")
+            fields["attempts"] = _all(dict, fields["attempts"])
+            fields["last_output"] = _all(str, fields["last_output"])
             return cls(**fields)
         except (KeyError, TypeError) as err:
             raise DecodeError(f"dead letter does not follow the contract: {err}") from None
 
 
 def dead_letters(store: JobStore, limit: int = 100) -> list[DeadLetter]:
-    """The newest entries, newest first."""
+    """The newest entries, newest first; what somebody else put into the list and cannot be read is left out."""
     with broker_errors(store.url):
         entries: Any = store.redis.lrange(store.dead_key, 0, limit - 1)
-    return [DeadLetter.from_dict(_load(entry)) for entry in entries]
+    letters = []
+    for entry in entries:
+        try:
+            letters.append(DeadLetter.from_dict(_load(entry)))
+        except DecodeError:
+            continue
+    return letters
 
 
 def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
@@ -96,8 +106,19 @@ def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
     return DeadLetter.from_dict(_load(entry))
 
 
+def _all(kind: type, values: Any) -> tuple[Any, ...]:
+    """``values`` as a tuple.
+
+    Raises:
+        TypeError: they are no list of this kind.
+    """
+    if not isinstance(values, list | tuple) or not all(isinstance(one, kind) for one in values):
+        raise TypeError(f"not a list of {kind.__name__}")
+    return tuple(values)
+
+
 def _load(entry: str) -> Any:
     try:
         return json.loads(entry)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DecodeError("a dead letter is not JSON") from None

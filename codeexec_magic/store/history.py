@@ -60,7 +60,7 @@ def decode(texts: Iterable[str]) -> list[Sample]:
     for text in texts:
         try:
             found.append(_sample(json.loads(text)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
     return sorted(found, key=lambda one: one.at_ms)
 
@@ -136,7 +136,10 @@ class History:
 
     def add(self, samples: Iterable[Sample], now: Sample) -> None:
         """Take in what workers wrote, and ``now`` too where they fell silent."""
-        found = {one.at_ms: one for one in samples}
+        # the server's clock may be set back: what lies ahead of it is of no use until it gets there
+        ahead = now.at_ms + SAMPLE_S * 1000
+        found = {one.at_ms: one for one in samples if one.at_ms <= ahead}
+        self._samples = {at: one for at, one in self._samples.items() if at <= ahead}
         latest = max([*found, *self._samples], default=0)
         if now.at_ms - latest >= 1.5 * SAMPLE_S * 1000:
             found[now.at_ms] = now

@@ -185,7 +185,7 @@ def attempts(record: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
     """The closed attempts, oldest first."""
     try:
         told = json.loads(f"[{record.get('attempts', '')}]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return tuple(one for one in told if isinstance(one, dict))
 
@@ -218,7 +218,7 @@ def _request(record: Mapping[str, str]) -> ExecutionRequest | None:
 def _ms(record: Mapping[str, str], name: str) -> int:
     try:
         return int(float(record.get(name) or 0))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
 
 

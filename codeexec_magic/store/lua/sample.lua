@@ -6,7 +6,9 @@ local key, period = P .. 'samples', tonumber(ARGV[3])
 local last = redis.call('LINDEX', key, 0)
 if last then
   local at = string.match(last, '^{"at":(%d+)')
-  if at and now - tonumber(at) < period * 0.9 then return 0 end
+  -- one from the future is left from before the clock was set back
+  local since = at and now - tonumber(at)
+  if since and since >= 0 and since < period * 0.9 then return 0 end
 end
 
 local c = {}
