@@ -1,4 +1,4 @@
-"""The process that becomes the cell: puts its guards on, warms up, parks, and runs the code it is given, once."""
+"""The process that becomes the cell: puts its guards on, parks, and runs the code it is given, once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,10 @@ if TYPE_CHECKING:
 EVENTS_FD: Final = 3
 #: first byte on the code pipe: the cell's process is counted into its control group
 GO: Final = b"g"
+#: a standby without work for so long has time for more (milliseconds)
+_IDLE_MS: Final = 25
 _PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
 _ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
-#: each touches the pages that a first cell of its kind would otherwise have to copy
-_WARM_UP: Final = (
-    ("", "import sys\nprint(sys.version)\n1 + 1"),
-    ("pandas", "import pandas\npandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']})"),
-)
 
 
 def main(spawn: Spawn) -> NoReturn:
@@ -39,10 +36,11 @@ def main(spawn: Spawn) -> NoReturn:
     home_pid = os.getpid()
     try:
         _enter(spawn)
+        spawn.pages.take()
         code_fd = _descriptors(spawn)
         _surroundings(spawn)
         _tell({"type": "ready", "guards": _guard(spawn)})
-        _warm(spawn.shell, code_fd)
+        _take_more(spawn, code_fd)
     except BaseException:
         _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
         os._exit(70)
@@ -242,20 +240,12 @@ def _verify(off: tuple[str, ...]) -> dict[str, Any]:
     return {"no_new_privs": True, "capabilities": 0}
 
 
-def _warm(shell: Any, code_fd: int) -> None:
-    """Run throw-away cells, nobody listening, as long as no real one is waiting."""
+def _take_more(spawn: Spawn, code_fd: int) -> None:
+    """Use the time until the code comes for pages that only some cells need."""
     waiting = select.poll()
     waiting.register(code_fd, select.POLLIN)
-    used = False
-    for module, code in _WARM_UP:
-        if waiting.poll(0):
-            break
-        if not module or module in sys.modules:
-            shell.run_cell(code, store_history=True)
-            used = True
-    if used:
-        shell.failure = None
-        shell.reset(new_session=True)
+    if not waiting.poll(_IDLE_MS):
+        spawn.more_pages.take(lambda: waiting.poll(0))
     gc.freeze()
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from . import folder, isolation, linux, tree
+from .pages import Pages
 
 #: descriptors of the cell, in the order the launcher sends them
 CELL_FDS = ("code", "stdout", "stderr", "events")
@@ -38,6 +39,8 @@ class Spawn:
     hidden: list[str]  #: library folders that the cell's own /tmp would hide
     readable: list[str]  #: what of the host a cell may read where it has no root of its own
     shell: Any
+    pages: Pages = field(default_factory=Pages)  #: what every cell touches
+    more_pages: Pages = field(default_factory=Pages)  #: what many do
     house: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
 
 

@@ -56,8 +56,9 @@ LANDLOCK_CREATE_RULESET: Final = 444
 LANDLOCK_ADD_RULE: Final = 445
 LANDLOCK_RESTRICT_SELF: Final = 446
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+#: the C library, for calls that need no wrapper of their own
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
 
 
 def machine() -> str:
@@ -73,7 +74,7 @@ def syscall(number: int, *args: Any) -> int:
     """
     # plain integers would be passed as 32-bit C ints
     wide = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
-    result = int(_libc.syscall(ctypes.c_long(number), *wide))
+    result = int(libc.syscall(ctypes.c_long(number), *wide))
     if result < 0:
         raise _error(f"syscall {number}")
     return result
@@ -81,26 +82,26 @@ def syscall(number: int, *args: Any) -> int:
 
 def unshare(flags: int) -> None:
     """Enter new namespaces."""
-    if _libc.unshare(flags) != 0:
+    if libc.unshare(flags) != 0:
         raise _error("unshare")
 
 
 def setns(fd: int, kind: int) -> None:
     """Enter an existing namespace."""
-    if _libc.setns(fd, kind) != 0:
+    if libc.setns(fd, kind) != 0:
         raise _error("setns")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """Mount ``source`` on ``target``."""
     kind_bytes = kind.encode() if kind else None
-    if _libc.mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), data.encode() or None) != 0:
+    if libc.mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), data.encode() or None) != 0:
         raise _error(f"mount {target}")
 
 
 def unmount(target: str) -> None:
     """Take a mount out of the tree; it goes away with its last user."""
-    if _libc.umount2(target.encode(), MNT_DETACH) != 0:
+    if libc.umount2(target.encode(), MNT_DETACH) != 0:
         raise _error(f"umount {target}")
 
 
@@ -131,7 +132,7 @@ def restrict_mount(tree: int, *names: str) -> None:
 def prctl(option: int, value: int = 0, third: int = 0) -> None:
     """Set an attribute of this process."""
     args = [ctypes.c_ulong(n) for n in (value, third, 0, 0)]
-    if _libc.prctl(option, *args) != 0:
+    if libc.prctl(option, *args) != 0:
         raise _error(f"prctl {option}")
 
 
@@ -169,7 +170,7 @@ def install_filter(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("HxxxxxxQ", count, ctypes.addressof(buffer))
     holder = ctypes.create_string_buffer(fprog, len(fprog))
-    if _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_ulong(ctypes.addressof(holder)), 0, 0) != 0:
+    if libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_ulong(ctypes.addressof(holder)), 0, 0) != 0:
         raise _error("seccomp")
 
 
@@ -181,12 +182,12 @@ def collapse_heap() -> None:
         start, end = -(-start // _HUGE) * _HUGE, end // _HUGE * _HUGE
         if fields[1].startswith("rw") and end > start and (len(fields) < 6 or fields[5] == "[heap]"):
             # refused where memory is short or the kernel older than 6.1: a matter of speed only
-            _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_COLLAPSE)
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_COLLAPSE)
 
 
 def set_hostname(name: str) -> None:
     """Name the machine in this uts namespace."""
-    if _libc.sethostname(name.encode(), len(name)) != 0:
+    if libc.sethostname(name.encode(), len(name)) != 0:
         raise _error("sethostname")
 
 

@@ -19,10 +19,12 @@ import socket
 import sys
 import tempfile
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from . import held, init, isolation, linux, tree, warden
+from .pages import Pages
 
 _MESSAGE: Final = 1 << 16
 #: how kernels and containers refuse namespaces
@@ -37,6 +39,7 @@ class Zygote:
         self._level = 2
         self._missing: list[str] = []
         self._shell: Any = None
+        self._pages, self._more_pages = Pages(), Pages()
         self._cells: dict[int, int] = {}  #: runs by process id, of those that are our children
         self._readable: list[str] = []
         self._pid_namespace = -1
@@ -150,6 +153,8 @@ class Zygote:
         gc.collect()
         gc.freeze()
         linux.collapse_heap()
+        self._pages = Pages.learn(partial(runner.typical, self._shell, 1))
+        self._more_pages = Pages.learn(partial(runner.typical, self._shell))
 
     def _describe(self) -> dict[str, Any]:
         from importlib.metadata import distributions
@@ -245,6 +250,8 @@ class Zygote:
             hidden=[],
             readable=self._readable,
             shell=self._shell,
+            pages=self._pages,
+            more_pages=self._more_pages,
         )
         if "fds" not in spawn.guards_off:
             self._control.close()
