@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .outcome import Outcome
-from .sandbox import Cell, Run, Sandbox
+from .sandbox import Sandbox
+from .submission import Cell, Run
 
 __all__ = ["Cell", "Outcome", "Run", "Sandbox"]

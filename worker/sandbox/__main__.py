@@ -18,7 +18,8 @@ from codeexec_magic.settings import WorkerSettings
 
 from .outcome import Outcome
 from .probe import explain
-from .sandbox import Cell, Sandbox
+from .sandbox import Sandbox
+from .submission import Cell
 
 _USAGE: Final = 2
 _NO_ISOLATION: Final = 3

@@ -176,6 +176,12 @@ class Box:
             chunks.append(chunk)
         return chunks, False
 
+    def first_packet(self) -> dict[str, Any] | None:
+        """What the standby says of itself, before any code of others runs in it."""
+        chunks, _ = self.read("events")
+        message: dict[str, Any] | None = json.loads(chunks[0][1:]) if chunks else None
+        return message
+
     def interrupt(self) -> None:
         """The soft limit: a signal to the cell's process alone."""
         if self.cell_fd >= 0:

@@ -76,21 +76,9 @@ class Nursery:
             self.warden = socket.socket(fileno=fds[0])
 
     def _execute(self, config: dict[str, Any]) -> socket.socket:
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        far.set_inheritable(True)
-        off = self._guards_off
-        with far:
-            self._process = subprocess.Popen(
-                bootstrap.zygote_command(self._python, far.fileno(), config),
-                env=None if "env" in off else {},
-                pass_fds=() if "fds" in off else (far.fileno(),),
-                close_fds="fds" not in off,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                cwd="/",
-            )
+        self._process, near = bootstrap.execute(
+            lambda fd: bootstrap.zygote_command(self._python, fd, config), self._guards_off, stderr=subprocess.PIPE
+        )
         near.settimeout(_START_S)
         return near
 

@@ -2,91 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Final
 
-from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, Limits, Reason
+from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, Limits
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
-from . import bootstrap, probe, wire
-from .outcome import Outcome, broken, judge
+from . import probe, wire
+from .connection import Connection
+from .outcome import Outcome
+from .submission import Cell, Run
 
 _PRELOAD: Final = ("numpy", "pandas", "matplotlib.pyplot")
-_START_S: Final = 150.0
-_MESSAGE: Final = 1 << 16
-
-OnEvent = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One piece of code to run."""
-
-    run_id: str
-    code: str
-    limits: Limits = field(default_factory=Limits)
-    network: bool = False
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    outputs: Sequence[str] = ()
-
-
-class Run:
-    """A cell on its way; made by :meth:`Sandbox.run`."""
-
-    def __init__(self, cell: Cell, sock: socket.socket | None, failure: str, report: Mapping[str, Any]) -> None:
-        self.cell = cell
-        self._sock, self._failure, self._report = sock, failure, report
-        self._lock = threading.Lock()
-        self._cancelled = False
-
-    def wait(self, on_event: OnEvent = lambda _event: None) -> Outcome:
-        """Follow the run to its end, in the calling thread.
-
-        Args:
-            on_event: called with each output event as it arrives.
-        """
-        sock = self._sock
-        if sock is None:
-            return broken(self._failure, self.cell.limits, self._report)
-        decoder = wire.Decoder()
-        try:
-            while data := sock.recv(1 << 20):
-                for message in decoder.feed(data):
-                    if message["op"] == "event":
-                        on_event(message["event"])
-                    elif message["op"] == "outcome":
-                        return judge(message, self.cell.limits)
-        except OSError as err:
-            return broken(f"the launcher's connection failed: {err}", self.cell.limits, self._report)
-        finally:
-            # also when on_event raises: the end of the connection ends the run
-            with self._lock:
-                sock.close()
-                self._sock = None
-                self._failure = "already waited for"
-        why = "the launcher died"
-        if self._cancelled:
-            return judge({"kill": Reason.CANCELLED.value, "isolation": dict(self._report)}, self.cell.limits)
-        return broken(why, self.cell.limits, self._report)
-
-    def cancel(self, reason: Reason = Reason.CANCELLED) -> None:
-        """Kill the run; what it printed so far is kept. May be called from any thread, more than once."""
-        with self._lock:
-            self._cancelled = True
-            if self._sock is not None:
-                with contextlib.suppress(OSError):
-                    self._sock.sendall(wire.encode({"op": "cancel", "reason": Reason(reason).value}))
 
 
 class Sandbox:
@@ -134,11 +68,8 @@ class Sandbox:
             raise TypeError(f"unknown options: {', '.join(options)}")
         self._required, self._ceiling, self._free_disk_mb = required_isolation, ceiling, free_disk_mb
         self._lock = threading.RLock()
-        self._control: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
         self._closed = False
-        self._greeted = False
-        self._last_words = ""
         self.report: dict[str, Any] = {}  #: what isolation is really there, and what is missing
         self.environment = ""  #: fingerprint of interpreter and libraries of the cells
 
@@ -166,7 +97,12 @@ class Sandbox:
     @property
     def alive(self) -> bool:
         """Whether the launcher runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._connection is not None and self._connection.alive
+
+    @property
+    def pid(self) -> int | None:
+        """The launcher's process id; everything the sandbox runs is below it."""
+        return self._connection.pid if self._connection else None
 
     def spawn(self) -> None:
         """Start launcher and zygote without waiting for them: their imports go on while the caller does its own.
@@ -175,30 +111,10 @@ class Sandbox:
             SandboxBroken: there is no such interpreter.
         """
         with self._lock:
-            if self.alive:
-                return
-            self._closed = False
-            self._drop()
-            python = shutil.which(self._config["python"])
-            if python is None:
-                raise SandboxBroken(f"the interpreter {self._config['python']!r} does not exist or cannot be executed")
-            self._config["python"] = python
-            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            off = self._config["guards_off"]
-            with far:
-                far.set_inheritable(True)
-                self._process = subprocess.Popen(
-                    bootstrap.launcher_command(sys.executable, far.fileno(), self._config),
-                    env=None if "env" in off else {},
-                    pass_fds=() if "fds" in off else (far.fileno(),),
-                    close_fds="fds" not in off,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                    cwd="/",
-                )
-            self._control, self._greeted = near, False
+            if not self.alive:
+                self._closed = False
+                self._drop()
+                self._connection = Connection(self._config)
 
     def start(self) -> None:
         """Start launcher and zygote if they do not run, and wait until they are ready.
@@ -209,27 +125,19 @@ class Sandbox:
         """
         with self._lock:
             self.spawn()
-            if not self._greeted:
-                assert self._control is not None
-                self._greet(self._control)
-                self._greeted = True
+            assert self._connection is not None
+            if not self._connection.greeting:
+                self._greet(self._connection)
 
-    def _greet(self, control: socket.socket) -> None:
-        control.settimeout(_START_S)
+    def _greet(self, connection: Connection) -> None:
         try:
-            data = control.recv(_MESSAGE)
-        except OSError as err:
-            data = json.dumps({"op": "broken", "text": f"no answer: {err}"}).encode()
-        message: dict[str, Any] = {"op": "broken", "text": "the launcher died at its start"}
-        if data:
-            message = json.loads(data)
-        if message["op"] != "ready":
-            self._drop()
-            raise SandboxBroken(f"the sandbox did not start: {message['text'].strip()}")
-        control.settimeout(None)
-        self.report, self.environment = message["report"], message["environment"]
-        if self._probe:
-            self._check()
+            greeting = connection.greet()
+            self.report, self.environment = greeting["report"], greeting["environment"]
+            if self._probe:
+                self._check()
+        except SandboxBroken:
+            self._drop()  # nothing may run in what was not tried
+            raise
         level = self.report["level"]
         if level < self._required:
             self.close()
@@ -241,8 +149,8 @@ class Sandbox:
 
         def run(code: str, limits: Limits) -> tuple[list[dict[str, Any]], Outcome]:
             events: list[dict[str, Any]] = []
-            connection = self._connect(self._request(Cell("probe", code, limits)))
-            return events, Run(Cell("probe", code, limits), connection, "", self.report).wait(events.append)
+            cell = Cell("probe", code, limits)
+            return events, Run(cell, self._connect(cell), "", self.report).wait(events.append)
 
         try:
             checks = probe.check(run)
@@ -265,11 +173,10 @@ class Sandbox:
             raise LimitTooHigh(f"this worker grants {named}")
         if cell.network and not self._config["network"]:
             raise LimitTooHigh("this worker grants no network (CODEEXEC_ALLOW_NETWORK)")
-        request = self._request(cell)
         failure = ""
         for _ in range(2):
             try:
-                return Run(cell, self._connect(request), "", self.report)
+                return Run(cell, self._connect(cell), "", self.report)
             except (OSError, SandboxBroken, IsolationUnavailable) as err:
                 # the launcher may have died unnoticed: once more with a new one
                 failure = str(err)
@@ -277,38 +184,24 @@ class Sandbox:
                     raise SandboxBroken("the sandbox is closed") from None
         return Run(cell, None, failure, self.report)
 
-    @staticmethod
-    def _request(cell: Cell) -> dict[str, Any]:
-        return {
-            "op": "run",
-            "code": cell.code,
-            "limits": cell.limits.as_dict(),
-            "network": cell.network,
-            "inputs": dict(cell.inputs),
-            "outputs": list(cell.outputs),
-        }
-
-    def _connect(self, request: dict[str, Any]) -> socket.socket:
+    def _connect(self, cell: Cell) -> socket.socket:
         with self._lock:
             if self._closed:
                 raise SandboxBroken("the sandbox is closed")
             if not self.alive:
                 self.start()
-            assert self._control is not None
-            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            with far:
-                try:
-                    socket.send_fds(self._control, [b'{"op":"run"}'], [far.fileno()])
-                except OSError:
-                    near.close()
-                    self._drop()
-                    raise
+            assert self._connection is not None
+            try:
+                sock = self._connection.open_run()
+            except OSError:
+                self._drop()
+                raise
         try:
-            near.sendall(wire.encode(request))
+            sock.sendall(wire.encode(cell.request()))
         except OSError:
-            near.close()
+            sock.close()
             raise
-        return near
+        return sock
 
     def short_of(self) -> str | None:
         """What this machine is too short of to take a cell now, if anything."""
@@ -328,13 +221,6 @@ class Sandbox:
             self._drop()
 
     def _drop(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._process is not None:
-            try:
-                self._process.wait(timeout=8.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

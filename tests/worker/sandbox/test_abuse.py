@@ -307,8 +307,8 @@ def sandbox(request: pytest.FixtureRequest, canaries: Canaries) -> Iterator[Sand
 
 def launcher_pid(sandbox: Sandbox) -> int:
     """The launcher's process id."""
-    assert sandbox._process is not None
-    return sandbox._process.pid
+    assert sandbox.pid is not None
+    return sandbox.pid
 
 
 def wait_until(predicate: Callable[[], bool], timeout: float) -> bool:

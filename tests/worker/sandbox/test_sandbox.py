@@ -50,8 +50,8 @@ def until(predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
 
 def launcher(sandbox: Sandbox) -> int:
     """The launcher's process id."""
-    assert sandbox._process is not None
-    return sandbox._process.pid
+    assert sandbox.pid is not None
+    return sandbox.pid
 
 
 def idle(sandbox: Sandbox) -> bool:
@@ -513,7 +513,7 @@ import os, sys
 from worker.sandbox import Cell, Sandbox, usage
 sandbox = Sandbox(slots=1, preload=(), level=int(sys.argv[1]), probe=False)
 sandbox.start()
-pid = sandbox._process.pid
+pid = sandbox.pid
 code = "import os, time, ctypes\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\n"
 code += "os.fork() or os.setsid()\\nprint(1)\\ntime.sleep(60)"
 sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *usage.processes(pid), flush=True))
