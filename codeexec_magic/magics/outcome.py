@@ -13,21 +13,22 @@ from codeexec_magic.errors import BadRequest, CodeSyntaxError, JobFailed, Remote
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_RED, _YELLOW, _END = "\x1b[31m", "\x1b[33m", "\x1b[0m"
+# bold for what is ours: no colour of the palette can be read on the error box in light and in dark themes
+_RED, _BOLD, _END = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 
 class _Cancelled(RemoteCancelled):
     """The job was cancelled."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_YELLOW}RemoteCancelled{_END}: {self.args[0]}"]
+        return [f"{_BOLD}RemoteCancelled{_END}: {self.args[0]}"]
 
 
 class _Detached(_Cancelled):
     """The job goes on without this cell."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_YELLOW}Detached{_END}: {self.args[0]}"]
+        return [f"{_BOLD}Detached{_END}: {self.args[0]}"]
 
 
 class _Failed(JobFailed):
@@ -56,7 +57,7 @@ class _Raised(RemoteError):
         if not lines:
             lines = [f"{_RED}{shown(self.ename)}{_END}: {shown(self.evalue, 2000)}"]
         limit = _limit_line(self.result)
-        return [*lines, f"{_YELLOW}{limit}{_END}"] if limit else lines
+        return [*lines, f"{_BOLD}{limit}{_END}"] if limit else lines
 
 
 class _BadSyntax(BadRequest):

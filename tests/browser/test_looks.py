@@ -69,16 +69,16 @@ def test_every_card_in_both_themes(notebook: Open, pictures: Path, theme: str) -
     assert min(contrasts) >= 3.0, contrasts
 
 
-#: contrast of each pill's text against its own tint, as WCAG counts it
-_CONTRAST = """pills => pills.map(pill => {
+#: contrast of each element's text against all that is painted behind it, as WCAG counts it
+_CONTRAST = """nodes => nodes.map(node => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const paint = colours => { for (const c of colours) { canvas.fillStyle = c; canvas.fillRect(0, 0, 1, 1) }
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3) };
   const light = rgb => { const [r, g, b] = rgb.map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4 });
     return .2126 * r + .7152 * g + .0722 * b };
-  const card = pill.closest('.cxm-box') || pill.closest('.cxm-card');
-  const behind = getComputedStyle(card).backgroundColor, style = getComputedStyle(pill);
-  const [a, b] = [light(paint([behind, style.backgroundColor, style.color])), light(paint([behind, style.backgroundColor]))];
+  const behind = [];
+  for (let one = node; one; one = one.parentElement) behind.unshift(getComputedStyle(one).backgroundColor);
+  const [a, b] = [light(paint([...behind, getComputedStyle(node).color])), light(paint(behind))];
   return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
 })"""
 
@@ -106,6 +106,8 @@ def test_a_notebook_in_both_themes(notebook: Open, pictures: Path, theme: str) -
     for index in range(2, len(STORY) + 1):
         book.run(index)
     book.says(6, "in the background 3")
+    limit = book.output(5).locator(".ansi-bold", has_text="raises it")
+    assert limit.evaluate_all(_CONTRAST)[0] >= 4.5
     for index in range(1, len(STORY) + 1):
         book.cell(index).screenshot(path=pictures / f"cell_{index}_{theme}.png")
     assert "Cached" in book.text(3)
