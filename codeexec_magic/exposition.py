@@ -145,7 +145,7 @@ def _jobs(text: Text, reading: Reading) -> None:
 def _workers(text: Text, reading: Reading) -> None:
     workers = [({"worker": one.id}, one) for one in reading.workers]
     alive = [(labels, one) for labels, one in workers if one.alive]
-    text.family("codeexec_workers_up", "gauge", "Live workers.", [({}, len(alive))])
+    text.family("codeexec_workers_up", "gauge", "Live workers.", [({}, reading.up)])
     text.family("codeexec_worker_up", "gauge", "Whether the worker lives.", ((k, float(w.alive)) for k, w in workers))
     text.family("codeexec_slots", "gauge", "Cells the worker runs at a time.", ((k, w.slots) for k, w in alive))
     text.family("codeexec_slots_busy", "gauge", "Of them in use.", ((k, w.busy) for k, w in alive))

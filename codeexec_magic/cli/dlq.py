@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import click
 
-from codeexec_magic.cli.root import client
+from codeexec_magic.cli.root import Steps, client, help_if_alone
 from codeexec_magic.cli.run import read_source
-from codeexec_magic.cli.terminal import as_json, harmless, table
+from codeexec_magic.cli.terminal import as_json, harmless, line, note, table
+from codeexec_magic.display.tables import _first_line, when
+from codeexec_magic.display.theme import plural
+from codeexec_magic.errors import JobNotFound
 from codeexec_magic.store.dead_letters import DeadLetter
+from codeexec_magic.store.monitor import Query, read
 
+_TASK_ID = "\n\nTASK_ID may be cut short, as far as it still names one job."
 _JSON = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
 
-@click.group()
-def dlq() -> None:
+@click.group(cls=Steps, invoke_without_command=True)
+@click.pass_context
+def dlq(ctx: click.Context) -> None:
     """Look after dead letters: jobs that gave up for good."""
+    help_if_alone(ctx)
 
 
 @dlq.command("list")
@@ -22,7 +29,7 @@ def dlq() -> None:
 @_JSON
 @click.pass_obj
 def list_(broker: str | None, limit: int, json_: bool) -> None:
-    """List them, newest first."""
+    """List dead letters, newest first."""
     with client(broker) as connection:
         letters = connection.dead_letters(limit)
     if json_:
@@ -32,49 +39,53 @@ def list_(broker: str | None, limit: int, json_: bool) -> None:
     else:
         rows = [
             (
-                letter.task_id[:8],
-                click.style(letter.reason, fg="red"),
+                line(letter.task_id[:8]),
+                click.style(line(letter.reason, 30), fg="red"),
                 str(len(letter.attempts)),
-                letter.queue,
-                letter.last_at,
-                letter.verdict or letter.label or letter.code.strip().split("\n")[0][:60],
+                line(letter.queue, 60),
+                when(letter.last_at) or "-",
+                _about(letter),
             )
             for letter in letters
         ]
-        table(("ID", "REASON", "RUNS", "QUEUE", "LAST", "WHY"), rows)
+        table(("ID", "REASON", "RUNS", "QUEUE", "LAST", "CODE"), rows)
 
 
-@dlq.command()
+@dlq.command(help=f"Show one dead letter with its code, runs, error and last output.{_TASK_ID}")
 @click.argument("task_id")
 @_JSON
 @click.pass_obj
 def show(broker: str | None, task_id: str, json_: bool) -> None:
-    """Show one with its code, runs and last output."""
+    """Show one."""
     with client(broker) as connection:
         letter = connection.dead_letter(task_id)
     if json_:
         as_json(letter.as_dict())
         return
-    click.echo(f"{click.style(letter.task_id, bold=True)}  {click.style(letter.reason, fg='red')}  on {letter.queue}")
-    click.echo(f"from {letter.first_at} to {letter.last_at}")
+    reason = click.style(line(letter.reason, 30), fg="red")
+    click.echo(f"{click.style(line(letter.task_id), bold=True)}  {reason}  on {line(letter.queue, 60)}")
+    click.echo(f"from {when(letter.first_at) or '?'} to {when(letter.last_at) or '?'}")
+    if letter.label:
+        click.echo(f"label {line(letter.label)}")
     if letter.verdict:
-        click.echo(harmless(letter.verdict))
+        click.echo(line(letter.verdict))
     for number, run in enumerate(letter.attempts, 1):
-        click.echo(f"  run {number}: " + ", ".join(f"{name} {value}" for name, value in run.items()))
+        told = (f"{line(name, 30)} {line(value, 200)}" for name, value in run.items())
+        click.echo(f"  run {number}: {', '.join(told)}")
     _section("code", letter.code)
     _section("last output", "\n".join(letter.last_output))
     if letter.error is not None:
         _section("error", "\n".join(letter.error.traceback) or f"{letter.error.ename}: {letter.error.evalue}")
 
 
-@dlq.command()
+@dlq.command(help=f"Run one again, or all of them.\n\nUnder the same id and with the same limits.{_TASK_ID}")
 @click.argument("task_id", required=False)
 @click.option("--all", "all_", is_flag=True, help="All of them.")
 @click.option("--code", "file", metavar="FILE", help="With edited code (- for standard input).")
 @_JSON
 @click.pass_obj
 def requeue(broker: str | None, task_id: str | None, all_: bool, file: str | None, json_: bool) -> None:
-    """Run one again under its id."""
+    """Run one again."""
     if (task_id is None) is not all_:
         raise click.UsageError("name one task id, or --all")
     if all_ and file:
@@ -82,12 +93,20 @@ def requeue(broker: str | None, task_id: str | None, all_: bool, file: str | Non
     code = read_source(file) if file else None
     with client(broker) as connection:
         letters = connection.dead_letters(10_000) if all_ else [connection.dead_letter(task_id or "")]
+        done = []
         for letter in letters:
-            connection.requeue(letter.task_id, code)
-    _report("requeued", letters, json_)
+            try:
+                connection.requeue(letter.task_id, code)
+            except JobNotFound as err:
+                if not all_:
+                    raise
+                note(str(err), fg="yellow")  # gone meanwhile: the others still count
+            else:
+                done.append(letter)
+    _report("requeued", done, json_)
 
 
-@dlq.command()
+@dlq.command(help=f"Forget one dead letter.{_TASK_ID}")
 @click.argument("task_id")
 @_JSON
 @click.pass_obj
@@ -104,15 +123,16 @@ def drop(broker: str | None, task_id: str, json_: bool) -> None:
 @_JSON
 @click.pass_obj
 def purge(broker: str | None, yes: bool, json_: bool) -> None:
-    """Forget all of them."""
+    """Forget all dead letters."""
     with client(broker) as connection:
-        if not yes:
-            click.confirm("forget all dead letters?", abort=True, err=True)
+        number = read(connection.store, Query(source="none", letters_limit=0)).dead
+        if number and not yes:
+            click.confirm(f"forget {plural(number, 'dead letter')}?", abort=True, err=True)
         count = connection.purge_dead_letters()
     if json_:
         as_json({"purged": count})
     else:
-        click.echo(f"purged {count} dead letters")
+        click.echo(f"purged {plural(count, 'dead letter')}")
 
 
 def _report(what: str, letters: list[DeadLetter], json_: bool) -> None:
@@ -125,7 +145,15 @@ def _report(what: str, letters: list[DeadLetter], json_: bool) -> None:
         click.echo("no dead letters")
 
 
+def _about(letter: DeadLetter) -> str:
+    """What it was, and what ended it."""
+    parts = (line(letter.label or _first_line(letter.code), 60), line(letter.verdict, 200))
+    return ": ".join(part for part in parts if part)
+
+
 def _section(title: str, text: str) -> None:
     if text.strip():
         click.echo(click.style(f"-- {title}", bold=True))
-        click.echo(harmless(text.rstrip()))
+        # it is read, not replayed: nothing may go back over the line or turn it around; colours stay
+        kept = harmless(text.rstrip())
+        click.echo("".join(c for c in kept if c in "\n\t\x1b" or c.isprintable()))

@@ -13,7 +13,7 @@ from codeexec_magic.errors import ClusterError
 from codeexec_magic.exposition import CONTENT_TYPE, exposition
 from codeexec_magic.store.monitor import Query, read
 
-_QUERY = Query(source="none", letters_limit=0)
+_QUERY = Query(source="none", letters_limit=0, workers=2000)
 
 
 @click.command()

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from codeexec_magic.cli.root import client
-from codeexec_magic.cli.terminal import as_json, seconds, status, table
+from codeexec_magic.cli.terminal import as_json, line, seconds, status, table
 from codeexec_magic.display.board import Board, percent
+from codeexec_magic.display.tables import first_line
 from codeexec_magic.store.history import SAMPLE_S, SHOWN_S, History
 from codeexec_magic.store.monitor import Query, read
 
@@ -31,12 +32,12 @@ def jobs(broker: str | None, limit: int, json_: bool) -> None:
             (
                 job.id[:8],
                 status(job.status),
-                job.queue,
+                line(job.queue, 60),
                 "cached" if job.cached else seconds(job.ran_s),
                 seconds(job.waited_s),
                 f"{job.attempt}" + (f" (next in {seconds(job.next_try_in_s)})" if job.next_try_in_s else ""),
-                job.worker or "-",
-                job.label or _first_line(job.code),
+                line(job.worker or "-", 60),
+                line(first_line(job), 60),
             )
             for job in found
         ]
@@ -56,19 +57,20 @@ def queue(broker: str | None, json_: bool) -> None:
     if json_:
         as_json(_facts(board))
         return
+    rates = ((board.failure_rate, "failed"), (board.hit_rate, "cached"))
+    recent = [f"{percent(share)} {what}" for share, what in rates if share is not None]
     click.echo(
         f"{reading.waiting} queued, {reading.running} running, {reading.retrying} retrying, "
-        f"{reading.dead} dead-lettered; {percent(board.failure_rate)} failed and {percent(board.hit_rate)} cached "
-        "in the last 5 minutes"
+        f"{reading.dead} dead-lettered" + (f"; last 5 minutes: {', '.join(recent)}" if recent else "")
     )
     for alarm in board.alarms:
-        click.echo(click.style(f"{alarm.glyph} {alarm.title}: {alarm.advice}", fg="yellow"))
+        click.echo(click.style(f"{alarm.glyph} {alarm.title} → {alarm.advice}", fg="yellow"))
     click.echo()
     table(
         ("QUEUE", "WAITING", "OLDEST", "WAIT P50", "WAIT P95", "WORKERS"),
         [
             (
-                one.name,
+                line(one.name, 60),
                 str(one.depth),
                 seconds(one.oldest_s),
                 seconds(board.wait(0.5, one.name)),
@@ -86,13 +88,13 @@ def queue(broker: str | None, json_: bool) -> None:
         ("WORKER", "BUSY", "ISOLATION", "SEEN", "MEMORY", "VERSION", "QUEUES"),
         [
             (
-                one.id,
+                line(one.id, 60),
                 f"{one.busy}/{one.slots}",
-                f"level {one.about.get('isolation', '?')}",
+                f"level {line(one.about.get('isolation', '?'), 8)}",
                 f"{seconds(one.seen_s)} ago",
-                f"{one.about.get('memory_mb', '?')} MB",
-                one.about.get("version", ""),
-                ",".join(one.queues),
+                f"{line(one.about.get('memory_mb', '?'), 12)} MB",
+                line(one.about.get("version", ""), 16),
+                line(",".join(one.queues)),
             )
             for one in reading.alive
         ],
@@ -120,8 +122,3 @@ def _facts(board: Board) -> dict[str, Any]:
         "alarms": [{"title": one.title, "advice": one.advice} for one in board.alarms],
         "counters": reading.counters,
     }
-
-
-def _first_line(code: str) -> str:
-    lines = code.strip().splitlines()
-    return lines[0][:60] if lines else ""

@@ -70,6 +70,19 @@ class Commands(click.Group):
 def cli(ctx: click.Context, broker: str | None) -> None:
     """Run Python cells on Celery workers, each in a fresh resource-limited sandbox."""
     ctx.obj = broker
+    help_if_alone(ctx)
+
+
+class Steps(click.Group):
+    """A command with commands of its own, listed in the order in which they are written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's
+        """As they are written."""
+        return list(self.commands)
+
+
+def help_if_alone(ctx: click.Context) -> None:
+    """What a group does that was given no command: the same as ``codeexec`` alone."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

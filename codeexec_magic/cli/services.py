@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 import codeexec_magic
+from codeexec_magic.cli.root import Steps, help_if_alone
 from codeexec_magic.cli.terminal import Progress, as_json, seconds
 from codeexec_magic.errors import BadOption, ClusterError
 from codeexec_magic.settings import WorkerSettings, check_url, database, hide_password
@@ -76,9 +77,11 @@ def _broker(broker: str | None) -> tuple[str, str]:
     return found.broker_url, found.result_backend
 
 
-@click.group()
-def cluster() -> None:
+@click.group(cls=Steps, invoke_without_command=True)
+@click.pass_context
+def cluster(ctx: click.Context) -> None:
     """Start, stop and look at the embedded cluster: a private server and a worker of your own."""
+    help_if_alone(ctx)
 
 
 @cluster.command()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
@@ -65,18 +67,52 @@ class Progress:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns as wide as their widest cell; the last one takes the rest."""
+    """Print columns as wide as their widest cell; on a terminal the last one is cut where the terminal ends."""
     lines = [tuple(head), *(tuple(harmless(" ".join(cell.split())) for cell in row) for row in rows)]
-    widths = [max(len(click.unstyle(line[i])) for line in lines) for i in range(len(head))]
+    widths = [max(columns(line[i]) for line in lines) for i in range(len(head))]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
+        lines = [(*line[:-1], cut(line[-1], max(12, room))) for line in lines]
+        widths[-1] = 0
     for number, line in enumerate(lines):
-        padded = (cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(line, widths, strict=True))
+        padded = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))
         text = "  ".join(padded).rstrip()
         click.echo(click.style(text, bold=True) if number == 0 else text)
 
 
+def columns(text: str) -> int:
+    """Columns of a terminal that ``text`` takes: none for colours, two for wide characters."""
+    return sum(_wide(c) for c in click.unstyle(text))
+
+
+def cut(text: str, room: int) -> str:
+    """``text``, shortened to so many columns; a text that is cut loses its colours."""
+    if columns(text) <= room:
+        return text
+    kept, left = "", room - 1
+    for c in click.unstyle(text):
+        left -= _wide(c)
+        if left < 0:
+            break
+        kept += c
+    return f"{kept}…"
+
+
+def _wide(c: str) -> int:
+    return 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+
+
+def line(text: object, limit: int = 400) -> str:
+    """Text from elsewhere as one line: printable characters only, no colours, shortened."""
+    kept = "".join(c if c.isprintable() else " " for c in harmless(click.unstyle(str(text)[: 4 * limit])))
+    kept = " ".join(kept.split())
+    return kept if len(kept) <= limit else f"{kept[: limit - 1]}…"
+
+
 def as_json(data: Any) -> None:
-    """Print data for programs."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    """Print data for programs; what could control a terminal, or turn text around, stands there as an escape."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def seconds(value: float | None) -> str:

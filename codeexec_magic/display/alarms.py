@@ -40,11 +40,11 @@ def alarms(reading: Reading, samples: Sequence[Sample], *, embedded: bool = Fals
     found = []
     start = "%remote_cluster restart" if embedded else "codeexec worker"
     if not reading.alive:
-        waits = f"{plural(reading.waiting, 'job')} wait" + ("s" if reading.waiting == 1 else "")
-        found.append(Alarm("failed", "✕", f"No worker is alive; {waits}", f"start one: {start}"))
+        waits = f"; {_wait(reading.waiting)}" if reading.waiting else ""
+        found.append(Alarm("failed", "✕", f"No worker is alive{waits}", f"start one: {start}"))
     for queue in reading.queues:
         if queue.depth and not queue.listeners and reading.alive:
-            title = f"No worker listens on {shown(queue.name, 40)}, where {plural(queue.depth, 'job')} wait"
+            title = f"No worker listens on {shown(queue.name, 40)}, where {_wait(queue.depth)}"
             found.append(Alarm("failed", "✕", title, f"start one with -Q {shown(queue.name, 40)}"))
         if deep(queue.name, reading, samples):
             title = (
@@ -61,8 +61,12 @@ def alarms(reading: Reading, samples: Sequence[Sample], *, embedded: bool = Fals
             found.append(Alarm("failed", "⚠", title, "codeexec doctor tells what this machine lacks"))
     if reading.dead:
         title = f"{plural(reading.dead, 'dead letter')}: jobs that gave up for good"
-        found.append(Alarm("dead_lettered", "☠", title, "requeue, edit or drop them below"))
+        found.append(Alarm("dead_lettered", "☠", title, "requeue, edit or drop them"))
     return found
+
+
+def _wait(number: int) -> str:
+    return f"{plural(number, 'job')} wait{'s' if number == 1 else ''}"
 
 
 def deep(queue: str, reading: Reading, samples: Sequence[Sample]) -> bool:

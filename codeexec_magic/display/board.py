@@ -40,6 +40,8 @@ border-left:3px solid var(--c);background:color-mix(in srgb,var(--c) 11%,transpa
 
 #: points a curve is drawn from, one per so many seconds
 _STEP_S = 15.0
+#: rows of a table, banners
+_ROWS, _BANNERS = 20, 6
 
 
 @dataclass
@@ -108,16 +110,19 @@ class Board:
 
     def banners(self) -> str:
         """The alarms; empty when all is well."""
+        found = self.alarms
         return "".join(
             f'<div class="cxm-alarm cxm-{one.kind}" role="alert"><b>{escaped(one.glyph)} {escaped(one.title, 200)}</b>'
             f"<span>{escaped(one.advice, 200)}</span></div>"
-            for one in self.alarms
-        )
+            for one in found[:_BANNERS]
+        ) + _more(len(found) - _BANNERS, "alarm")
 
     def queues(self) -> str:
-        """One row per queue."""
-        rows = []
-        for queue in self.reading.queues:
+        """One row per queue; of very many, those where something waits or somebody listens."""
+        rows, queues = [], self.reading.queues
+        if len(queues) > _ROWS:
+            queues = tuple(sorted(queues, key=lambda one: not (one.depth or one.listeners)))
+        for queue in queues[:_ROWS]:
             oldest = "–" if queue.oldest_s is None else seconds(queue.oldest_s)
             lonely = queue.depth and not queue.listeners
             name = escaped(queue.name, 40) + (' <span class="cxm-bad">⚠ no worker</span>' if lonely else "")
@@ -131,16 +136,17 @@ class Board:
             "<tr><th>Queue</th><th>Depth, last 5 min</th><th class=cxm-n>Now</th><th class=cxm-n>Oldest</th>"
             "<th class=cxm-n>Wait p50</th><th class=cxm-n>p95</th></tr>"
         )
-        return f'<h4>Queues</h4><div class="cxm-wide"><table>{head}{"".join(rows)}</table></div>'
+        more = _more(len(queues) - _ROWS, "queue")
+        return f'<h4>Queues</h4><div class="cxm-wide"><table>{head}{"".join(rows)}</table></div>{more}'
 
     def workers(self) -> str:
-        """One row per worker that lives or died lately."""
+        """One row per worker that lives or died lately; of very many, the first that live."""
         head = (
             "<tr><th>Worker</th><th>Slots</th><th class=cxm-n>Busy</th><th class=cxm-n>Heartbeat</th>"
             "<th class=cxm-n>Isolation</th><th class=cxm-n>Memory</th><th>Version</th></tr>"
         )
         rows = []
-        for worker in self.reading.workers:
+        for worker in self.reading.workers[:_ROWS]:
             about, busy = worker.about, worker.busy if worker.alive else 0
             # an age that changes with every second would take away what somebody has selected
             heard = "now" if worker.seen_s < 4 else f"{age(worker.seen_s)} ago"
@@ -155,7 +161,8 @@ class Board:
                 f"<td>{escaped(about.get('version', ''), 16)}</td></tr>"
             )
         body = f"<table>{head}{''.join(rows)}</table>" if rows else '<div class="cxm-dim">0 workers</div>'
-        return f'<h4>Workers</h4><div class="cxm-wide">{body}</div>'
+        more = _more(max(self.reading.up, len(self.reading.workers)) - _ROWS, "worker")
+        return f'<h4>Workers</h4><div class="cxm-wide">{body}</div>{more}'
 
     def curves(self) -> str:
         """Throughput and wait over time."""
@@ -269,15 +276,23 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.0f} %"
 
 
+def _more(number: int, noun: str) -> str:
+    """A line for what a table has no room for."""
+    if number <= 0:
+        return ""
+    return f'<div class="cxm-dim cxm-none">and {plural(number, f"more {noun}")} · <code>codeexec queue</code></div>'
+
+
 def _span(value: float | None) -> str:
     return "–" if value is None else escaped(seconds(value))
 
 
 def _megabytes(text: str | None) -> str:
     try:
-        return f"{float(text or ''):.0f} MB"
+        value = float(text or "")
     except ValueError:
         return "–"
+    return f"{value:.0f} MB" if 0 <= value < 1e9 else "–"
 
 
 def _tint(colour: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ class Filters:
             chosen = self._queue.value
             self._queue.options = options
             self._queue.value = chosen if chosen in {value for _, value in options} else ""
+        if self.page and not reading.jobs:
+            self._turn(-self.page)  # what stood on this page has gone
         for widget, off in ((self._back, self.page == 0), (self._on, not reading.more)):
             if widget.disabled != off:
                 widget.disabled = off
@@ -158,7 +161,10 @@ class LetterList:
         self._rows.update([_letter_item(letter) for letter in reading.letters])
         empty = "No dead letters" if not reading.dead else "No dead letters of this kind"
         rows.draw(self._note, "" if reading.letters else f'<div class="cxm-dim cxm-none">{empty}</div>')
-        for widget, off in ((self._back, self.page == 0), (self._on, len(reading.letters) < LETTERS)):
+        if self.page and not reading.letters:
+            self._turn(-self.page)  # what stood on this page has gone
+        last = len(reading.letters) < LETTERS or (self.page + 1) * LETTERS >= reading.dead
+        for widget, off in ((self._back, self.page == 0), (self._on, last)):
             if widget.disabled != off:
                 widget.disabled = off
 
@@ -168,8 +174,7 @@ class LetterList:
         if letter is None:
             rows.draw(self._story, "")
             return
-        source = f"%%remote_dlq requeue {letter.task_id[:8]}\n{letter.code}"
-        link = new_cell(source, "Edit in a new cell")
+        link = new_cell(_requeue(letter), "Edit in a new cell")
         rows.draw(self._story, f"{link}{tables.dead_letter_html(letter)}")
 
     def _turn(self, by: int) -> None:
@@ -215,7 +220,9 @@ def _brief(row: JobRow) -> str:
     state = row.state
     word = WORDS[state.status][1]
     if state.status is Status.QUEUED and not state.listeners:
-        return "Queued · no worker"
+        return f"{word} · no worker"
+    if state.status is Status.QUEUED and state.position and not state.cancelling:
+        return f"{word} · {theme.ordinal(state.position)}"
     if state.status in (Status.QUEUED, Status.RETRYING) or state.cancelling:
         return render.headline(state)
     if state.status is Status.DEAD_LETTERED:
@@ -236,9 +243,7 @@ def _time(row: JobRow) -> str:
 
 def _letter_item(letter: DeadLetter) -> rows.Item:
     error = f"{letter.error.ename}: {letter.error.evalue}" if letter.error else letter.verdict
-    link = (
-        new_cell(f"%%remote_dlq requeue {letter.task_id[:8]}\n{letter.code}", "edit in new cell") if letter.code else ""
-    )
+    link = new_cell(_requeue(letter), "edit in new cell") if letter.code else ""
     last = next((line for line in reversed(letter.last_output) if line.strip()), "")
     body = (
         f'<div class="cxm-letter" data-letter="{escaped(letter.task_id)}">{theme.task_id(letter.task_id)}'
@@ -250,6 +255,11 @@ def _letter_item(letter: DeadLetter) -> rows.Item:
         f'<span class="cxm-tail">{escaped(last, 120)}</span></span></div>'
     )
     return rows.Item(letter.task_id, body, ("Open", "Requeue", "Edit", "Drop"))
+
+
+def _requeue(letter: DeadLetter) -> str:
+    """A cell that runs it again."""
+    return f"%%remote_dlq requeue {shlex.quote(theme.shown(letter.task_id[:8]))}\n{letter.code}"
 
 
 def _cell(letter: DeadLetter) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -162,7 +163,7 @@ class Opened:
         self._card.buttons({"Run again": lambda: self._again(self.job), "Edit": self._take, "Close": self._close})
 
     def _offer(self, state: JobState) -> None:
-        source = f"%%remote_exec --queue {state.queue}\n{state.code}"
+        source = f"%%remote_exec --queue {shlex.quote(theme.shown(state.queue))}\n{state.code}"
         rows.draw(self._link, new_cell(source, "Copy into a new cell"))
 
     def _say(self, text: str) -> None:

@@ -102,7 +102,7 @@ def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
     with broker_errors(store.url):
         entry: Any = store.redis.hget(f"{store.prefix}dead_letter:index", task_id)
     if entry is None:
-        raise JobNotFound(f"no dead letter {task_id}: see %remote_dlq for those there are")
+        raise JobNotFound(f"no dead letter {task_id}: it never gave up, or was requeued or dropped")
     return DeadLetter.from_dict(_load(entry))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codeexec_magic.contract import Status
 from codeexec_magic.errors import DecodeError
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.history import QueueSample, Sample, decode, ended, from_counters
@@ -19,6 +19,8 @@ from codeexec_magic.store.state import JobState, Snapshot
 #: in the order in which the script reads them
 _FIELDS = """status queue label worker submitted_at queued_at started_at finished_at runs failures crashes due_at
 waited_ms reason leader cached_age_ms cancel attempts code_hash""".split()  # noqa: SIM905, one line per name hides the order
+_PASSED = "samples source offset limit letters_offset letters_limit workers".split()  # noqa: SIM905
+_ASCII_LOWER = {ord(c): c.lower() for c in string.ascii_uppercase}
 _CODE = re.compile(r'"code":\s*"((?:[^"\\]|\\.)*)')
 
 
@@ -36,6 +38,22 @@ class Query:
     limit: int = 12
     letters_offset: int = 0
     letters_limit: int = 6
+    workers: int = 200  #: of these, the ones heard of last
+
+    def as_json(self) -> str:
+        """What the script gets."""
+        text = _speakable(self.text)
+        # only ASCII letters are folded by the server, others as Python does: either may be what was meant
+        needles = sorted({text.translate(_ASCII_LOWER), text.lower()}) if text else []
+        data = {
+            **{name: getattr(self, name) for name in _PASSED},
+            "status": _speakable(self.status),
+            "queue": _speakable(self.queue),
+            "queue_json": _in_json(_speakable(self.queue)),
+            "needles": [[needle, _in_json(needle)] for needle in needles],
+            "ids": [_speakable(one) for one in self.ids[:200]],
+        }
+        return json.dumps(data)
 
 
 @dataclass(frozen=True)
@@ -67,12 +85,13 @@ class Reading:
     retrying: int = 0
     dead: int = 0
     known: int = 0  #: jobs that are remembered
-    workers: tuple[WorkerInfo, ...] = ()
+    workers: tuple[WorkerInfo, ...] = ()  #: those that live by name, then the others, the last one heard first
     counters: Mapping[str, int] | None = None
     samples: tuple[Sample, ...] = ()  #: oldest first
     jobs: tuple[JobRow, ...] = ()
     more: bool = False  #: there are jobs after these
     letters: tuple[DeadLetter, ...] = ()
+    up: int = 0  #: workers heard of lately, also those that are not listed
 
     @property
     def waiting(self) -> int:
@@ -109,22 +128,7 @@ def read(store: JobStore, query: Query | None = None) -> Reading:
     Raises:
         ClusterError: the broker is away.
     """
-    query = query or Query()
-    text = query.text[:200].lower()
-    answer = store.call(
-        "monitor",
-        query.samples,
-        query.source,
-        query.status,
-        query.queue,
-        text,
-        query.offset,
-        query.limit,
-        query.letters_offset,
-        query.letters_limit,
-        json.dumps(text)[1:-1],
-        *query.ids[:200],
-    )
+    answer = store.call("monitor", (query or Query()).as_json())
     now, queues, totals, workers, counters, samples, jobs, more, letters = answer
     return Reading(
         now_ms=int(now),
@@ -136,7 +140,8 @@ def read(store: JobStore, query: Query | None = None) -> Reading:
         retrying=int(totals[1]),
         dead=int(totals[2]),
         known=int(totals[3]),
-        workers=tuple(_worker(name, seen, about, now) for name, seen, about in workers),
+        workers=tuple(sorted((_worker(name, seen, about, now) for name, seen, about in workers), key=_order)),
+        up=int(totals[4]),
         counters=_counters(counters),
         samples=tuple(decode(samples)),
         jobs=tuple(row for one in jobs if (row := _row(one, now)) is not None),
@@ -150,6 +155,20 @@ def _worker(name: str, seen: str, flat: Sequence[str], now: int) -> WorkerInfo:
     names = tuple(one for one in record.get("queues", "").split(",") if one)
     slots, busy = (_whole(record.get(key)) for key in ("slots", "busy"))
     return WorkerInfo(name, max(0.0, (now - float(seen)) / 1000), names, slots, busy, record)
+
+
+def _order(worker: WorkerInfo) -> tuple[bool, float, str]:
+    """By name while they live: which one was heard of last changes all the time, and rows would jump."""
+    return (not worker.alive, 0.0 if worker.alive else worker.seen_s, worker.id)
+
+
+def _speakable(text: str) -> str:
+    """Without halves of characters, which no server takes."""
+    return text[:200].encode("utf-8", "replace").decode()
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
 
 
 def _row(answer: Any, now: int) -> JobRow | None:
@@ -218,6 +237,3 @@ def _whole(text: str | None) -> int:
         return int(float(text or 0))
     except (ValueError, OverflowError):
         return 0
-
-
-STATUSES = tuple(str(status) for status in Status)

@@ -119,7 +119,9 @@ def find(store: JobStore, prefix: str) -> str:
         if store.redis.exists(f"{store.prefix}job:{prefix}"):
             return prefix
         ids: Any = store.redis.zrevrange(f"{store.prefix}jobs", 0, 9999)
-    matches = [task_id for task_id in ids if task_id.startswith(prefix)] if prefix else []
+        # these are kept until somebody looks after them, however many jobs came since
+        dead: Any = store.redis.hkeys(f"{store.prefix}dead_letter:index")
+    matches = [task_id for task_id in {*ids, *dead} if task_id.startswith(prefix)] if prefix else []
     if len(matches) == 1:
         return str(matches[0])
     if not matches:

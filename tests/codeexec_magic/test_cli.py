@@ -130,6 +130,15 @@ def test_every_command_has_help(codeexec: Codeexec, name: str) -> None:
     assert out.startswith(f"Usage: codeexec {name}")
 
 
+@pytest.mark.parametrize("name", ["dlq", "cluster"])
+def test_a_group_alone_shows_its_help(codeexec: Codeexec, name: str) -> None:
+    """As the command itself does."""
+    assert codeexec(name)[::2] == (0, "")
+    assert codeexec(name)[1].replace("[COMMAND]", "COMMAND") == codeexec(name, "--help")[1].replace(
+        "[COMMAND]", "COMMAND"
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "text"),
     [
@@ -290,10 +299,58 @@ def test_purge_asks_first(codeexec: Codeexec, client: Client, monkeypatch: pytes
     broker = ("--broker", client.settings.broker_url or "")
     dead(client)
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
-    assert codeexec(*broker, "dlq", "purge")[0] == 130
+    status, _, err = codeexec(*broker, "dlq", "purge")
+    assert (status, "forget 1 dead letter?" in err) == (130, True)
     assert len(client.dead_letters()) == 1
-    assert codeexec(*broker, "dlq", "purge", "--yes") == (0, "purged 1 dead letters\n", "")
+    assert codeexec(*broker, "dlq", "purge", "--yes") == (0, "purged 1 dead letter\n", "")
     assert client.dead_letters() == []
+    assert codeexec(*broker, "dlq", "purge") == (0, "purged 0 dead letters\n", "")
+
+
+def test_what_a_cell_named_cannot_reach_the_terminal(codeexec: Codeexec, client: Client) -> None:
+    """Labels, workers and reasons come out as plain text, in tables, stories and JSON."""
+    broker = ("--broker", client.settings.broker_url or "")
+    evil = "\x1b[2J\x1b]0;title\x07\x9b31m\u202eevil\x08\rback"
+    entry = {**client.dead_letter(dead(client)).as_dict(), "label": evil, "queue": evil, "reason": evil}
+    entry |= {"attempts": [{"worker": evil, evil: evil}], "verdict": evil, "code": evil, "last_output": [evil]}
+    client.purge_dead_letters()
+    client.store.redis.lpush("dead_letter", json.dumps(entry), "what somebody else wrote", '{"schema": 99}')
+    client.store.redis.hset(f"{client.store.prefix}dead_letter:index", entry["task_id"], json.dumps(entry))
+    client.submit("1", label=evil)
+    client.store.redis.zadd(f"{client.store.prefix}workers", {evil: client.store.now()})
+    client.store.redis.hset(f"{client.store.prefix}worker:{evil}", mapping={"queues": evil, "version": evil})
+    for args in (["dlq", "list"], ["dlq", "show", entry["task_id"]], ["jobs"], ["queue"]):
+        for json_ in ([], ["--json"]):
+            status, out, err = codeexec(*broker, *args, *json_)
+            assert (status, err) == (0, "")
+            assert "evil" in out
+            assert not set("\x1b\x07\x9b\u202e\r") & set(out)
+            if json_:
+                json.loads(out)
+
+
+def test_a_dead_letter_is_found_however_many_jobs_came_since(codeexec: Codeexec, client: Client) -> None:
+    """The start of its id names it also when it is no longer among the latest jobs."""
+    broker = ("--broker", client.settings.broker_url or "")
+    task_id = dead(client)
+    client.store.redis.zrem(f"{client.store.prefix}jobs", task_id)
+    assert codeexec(*broker, "dlq", "requeue", task_id[:8]) == (0, f"requeued {task_id}\n", "")
+
+
+def test_tables_end_where_the_terminal_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last column is cut on a terminal, by the columns that are seen, and whole in a pipe."""
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [("a", "\x1b[31mred\x1b[0m", "日本語" * 20), ("long", "b", "short")]
+    terminal.table(("ONE", "TWO", "THREE"), rows)
+    assert "日本語" * 20 in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    terminal.table(("ONE", "TWO", "THREE"), rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(terminal.columns(line) for line in lines) in (29, 30)
+    assert lines[1].endswith("…")
+    assert lines[2].endswith("short")
 
 
 def test_doctor_says_what_is_missing(

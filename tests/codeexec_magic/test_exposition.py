@@ -42,7 +42,7 @@ def reading() -> Reading:
     }  # fmt: skip
     queues = (QueueReading("code_execution", 3, 1.5, 1), QueueReading('odd "queue"\\\n', 0, None, 0))
     workers = (WorkerInfo("w1@host", 0.5, ("code_execution",), 2, 1, about), WorkerInfo("w2", 99.0, (), 2, 0, {}))
-    return Reading(1, queues, 1, 0, 1, 12, workers, counters)
+    return Reading(1, queues, 1, 0, 1, 12, workers, counters, up=1)
 
 
 def promtool() -> str:

@@ -1,20 +1,22 @@
 -- Everything a monitor shows, in one round trip. Cost does not grow with the number of jobs: indexes are counted, and
 -- at most WINDOW records of them are looked at.
--- ARGV: prefix, dead, samples, source, status, queue, text, offset, limit, letters offset, letters limit, text as it
---       stands in JSON, id...
--- source: all, mine (the ids given) or none
+-- ARGV: prefix, dead, query as JSON (store/monitor.py makes it):
+--   samples, workers        how many of the newest
+--   source                  jobs: all, mine (those in ids) or none
+--   status, queue           only these; empty: any
+--   queue_json              the queue as it stands in JSON
+--   needles                 pairs of a text and how it stands in JSON, in small ASCII letters; a record with either of
+--                           them is one that was asked for; none: any record
+--   offset, limit, letters_offset, letters_limit
 -- Returns {now, queues, totals, workers, counters, samples, jobs, more, letters}.
 local WINDOW, LARGE = 400, 8192
-local source, status, wanted, text, coded = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[12]
-local offset, limit = tonumber(ARGV[8]), tonumber(ARGV[9])
+local Q = cjson.decode(ARGV[3])
 
+local names = {'code_execution', 'code_execution_heavy'}
 local announced = redis.call('HKEYS', P .. 'queues')
-local names, seen = {}, {}
-for _, name in ipairs({'code_execution', 'code_execution_heavy', unpack(announced)}) do
-  if not seen[name] then
-    seen[name] = true
-    table.insert(names, name)
-  end
+table.sort(announced)
+for _, name in ipairs(announced) do
+  if name ~= names[1] and name ~= names[2] then table.insert(names, name) end
 end
 
 local queues, listeners = {}, {}
@@ -25,30 +27,32 @@ for _, name in ipairs(names) do
 end
 
 local workers = {}
-local found = redis.call('ZREVRANGE', P .. 'workers', 0, 49, 'WITHSCORES')
+local found = redis.call('ZREVRANGE', P .. 'workers', 0, Q.workers - 1, 'WITHSCORES')
 for i = 1, #found, 2 do
   local about = redis.call('HGETALL', P .. 'worker:' .. found[i])
   if #about > 0 then table.insert(workers, {found[i], found[i + 1], about}) end
 end
 
+-- Ids to look through, and how many of those that match are on earlier pages.
 local function candidates()
-  if source == 'none' then return {} end
-  if source == 'mine' then
-    local ids = {}
-    for i = 13, #ARGV do table.insert(ids, ARGV[i]) end
-    return ids
+  if Q.source == 'none' then return {}, 0 end
+  if Q.source == 'mine' then return Q.ids, Q.offset end
+  if Q.status == 'running' or Q.status == 'retrying' then
+    return redis.call('ZRANGE', P .. Q.status, 0, WINDOW - 1), Q.offset
   end
-  if status == 'running' or status == 'retrying' then return redis.call('ZRANGE', P .. status, 0, WINDOW - 1) end
-  if status == 'queued' then
+  if Q.status == 'queued' then
     local ids = {}
     for _, name in ipairs(names) do
-      if wanted == '' or wanted == name then
-        for _, id in ipairs(redis.call('ZRANGE', queued_key(name), 0, WINDOW - 1)) do table.insert(ids, id) end
+      if #ids < WINDOW and (Q.queue == '' or Q.queue == name) then
+        for _, id in ipairs(redis.call('ZRANGE', queued_key(name), 0, WINDOW - #ids - 1)) do table.insert(ids, id) end
       end
     end
-    return ids
+    return ids, Q.offset
   end
-  return redis.call('ZREVRANGE', P .. (status == '' and 'jobs' or 'finished'), 0, WINDOW - 1)
+  if Q.status == '' and Q.queue == '' and #Q.needles == 0 then
+    return redis.call('ZREVRANGE', P .. 'jobs', Q.offset, Q.offset + WINDOW - 1), 0
+  end
+  return redis.call('ZREVRANGE', P .. (Q.status == '' and 'jobs' or 'finished'), 0, WINDOW - 1), Q.offset
 end
 
 local FIELDS = {'status', 'queue', 'label', 'worker', 'submitted_at', 'queued_at', 'started_at', 'finished_at', 'runs',
@@ -62,12 +66,18 @@ end
 -- the beginning of the request, where the code is; JSON of ours is plain ASCII, so it can be cut anywhere
 local function head(key) return string.sub(redis.call('HGET', key, 'request') or '', 1, 1500) end
 
+local function has(text, form)
+  text = string.lower(text)
+  for _, needle in ipairs(Q.needles) do
+    if string.find(text, needle[form], 1, true) then return true end
+  end
+  return false
+end
+
 local function matches(id, h)
-  if not h[1] or (status ~= '' and h[1] ~= status) or (wanted ~= '' and h[2] ~= wanted) then return false end
-  if text == '' then return true end
-  local about = string.lower(id .. '\n' .. (h[3] or '') .. '\n' .. (h[4] or '') .. '\n' .. (h[14] or ''))
-  if string.find(about, text, 1, true) then return true end
-  return string.find(string.lower(head(job_key(id))), coded, 1, true) ~= nil
+  if not h[1] or (Q.status ~= '' and h[1] ~= Q.status) or (Q.queue ~= '' and h[2] ~= Q.queue) then return false end
+  if #Q.needles == 0 then return true end
+  return has(id .. '\n' .. (h[3] or '') .. '\n' .. (h[4] or '') .. '\n' .. (h[14] or ''), 1) or has(head(job_key(id)), 2)
 end
 
 local function row(id, h)
@@ -87,12 +97,13 @@ local function row(id, h)
 end
 
 local jobs, passed, more = {}, 0, 0
-for _, id in ipairs(candidates()) do
+local ids, before = candidates()
+for _, id in ipairs(ids) do
   local h = redis.call('HMGET', job_key(id), unpack(FIELDS))
   if matches(id, h) then
     passed = passed + 1
-    if passed > offset then
-      if #jobs == limit then
+    if passed > before then
+      if #jobs == Q.limit then
         more = 1
         break
       end
@@ -101,27 +112,32 @@ for _, id in ipairs(candidates()) do
   end
 end
 
+-- Names of fields are the same in all entries: they are no text of the letter.
 local function letter_matches(entry)
-  if wanted ~= '' and not string.find(entry, '"queue":"' .. wanted .. '"', 1, true) then return false end
-  return text == '' or (#entry <= 8 * LARGE and string.find(string.lower(entry), coded, 1, true) ~= nil)
+  if Q.queue ~= '' and not string.find(entry, '"queue":"' .. Q.queue_json .. '"', 1, true) then return false end
+  if #Q.needles == 0 then return true end
+  return #entry <= 8 * LARGE and has(entry, 2) and has((string.gsub(entry, '"[%a_]+":', '')), 2)
 end
 
-local letters, first, many = {}, tonumber(ARGV[10]), tonumber(ARGV[11])
-local all = wanted == '' and text == ''
-local entries = redis.call('LRANGE', DEAD, all and first or 0, all and first + many - 1 or 999)
+local letters, all = {}, Q.queue == '' and #Q.needles == 0
+local from, upto = 0, 999
+if all then from, upto = Q.letters_offset, Q.letters_offset + Q.letters_limit - 1 end
 passed = 0
-for _, entry in ipairs(entries) do
-  if all or letter_matches(entry) then
-    passed = passed + 1
-    -- a letter with a large cell is read when it is opened
-    if all or (passed > first and #letters < many) then
-      table.insert(letters, #entry <= 8 * LARGE and entry or string.sub(entry, 1, 200))
+if Q.letters_limit > 0 then
+  for _, entry in ipairs(redis.call('LRANGE', DEAD, from, upto)) do
+    if all or letter_matches(entry) then
+      passed = passed + 1
+      -- a letter with a large cell is read when it is opened
+      if all or passed > Q.letters_offset then
+        table.insert(letters, #entry <= 8 * LARGE and entry or string.sub(entry, 1, 200))
+      end
+      if #letters == Q.letters_limit then break end
     end
   end
 end
 
 local totals = {redis.call('ZCARD', P .. 'running'), redis.call('ZCARD', P .. 'retrying'), redis.call('LLEN', DEAD),
-  redis.call('ZCARD', P .. 'jobs')}
+  redis.call('ZCARD', P .. 'jobs'), redis.call('ZCOUNT', P .. 'workers', now - LISTENING, '+inf')}
 local samples = {}
-if tonumber(ARGV[3]) > 0 then samples = redis.call('LRANGE', P .. 'samples', 0, tonumber(ARGV[3]) - 1) end
+if Q.samples > 0 then samples = redis.call('LRANGE', P .. 'samples', 0, Q.samples - 1) end
 return {now, queues, totals, workers, redis.call('HGETALL', P .. 'counters'), samples, jobs, more, letters}

@@ -13,6 +13,7 @@ from codeexec_magic.display.alarms import alarms
 from codeexec_magic.display.board import Board
 from codeexec_magic.display.lists import _job_item, _letter_item
 from codeexec_magic.display.presence import MARKER
+from codeexec_magic.errors import DecodeError
 from codeexec_magic.magics.remote_queue import body
 from codeexec_magic.store import JobState
 from codeexec_magic.store.dead_letters import DeadLetter
@@ -121,6 +122,40 @@ def test_nothing_hostile_gets_out() -> None:
     assert "<img" not in html
     assert "\x1b" not in html + board.snapshot_text()
     assert "\u202e" not in html + board.snapshot_text()
+
+
+def test_very_many_queues_and_workers_stay_a_page() -> None:
+    """A table shows some, those that matter first, and says how many it leaves out."""
+    queues = tuple(QueueReading(f"q{i}", int(i == 400), None, 0) for i in range(500))
+    board = Board(reading(queues=queues, workers=tuple(worker(f"w{i}") for i in range(50)), up=80))
+    assert board.queues().count("<tr>") == 21
+    assert "<td>q400 " in board.queues()
+    assert "and 480 more queues" in board.queues()
+    assert "and 60 more workers" in board.workers()
+    lonely = tuple(QueueReading(f"q{i}", 1, None, 0) for i in range(500))
+    assert Board(reading(queues=lonely)).banners().count("cxm-alarm") == 6
+    assert "and 494 more alarms" in Board(reading(queues=lonely)).banners()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"last_output": [[]]}, {"task_id": {}}, {"reason": []}, {"attempts": ["a", None]}, {"last_at": 1}, {"code": 1},
+        {"label": None}, {"queue": 5}, {"attempts": {}}, {"error": [1]},
+    ],
+)  # fmt: skip
+def test_a_damaged_letter_is_none(damage: dict[str, Any]) -> None:
+    """What does not have the types of a letter is refused where it is read, not where it is drawn."""
+    letter = DeadLetter("t", "c", "h", QUEUE, "cpu", None, "", (), "", "", ()).as_dict()
+    assert DeadLetter.from_dict(letter)
+    with pytest.raises(DecodeError):
+        DeadLetter.from_dict(letter | damage)
+
+
+def test_a_link_makes_one_cell_with_one_first_line() -> None:
+    """Whatever a letter's id is, it stays one word on the magic's line."""
+    letter = DeadLetter("x\n!rm y", "code", "", QUEUE, "cpu", None, "", (), "", "", ())
+    assert "%%remote_dlq requeue &#x27;x !rm y&#x27;\\ncode" in _letter_item(letter).html
 
 
 def test_a_snapshot_says_when_and_everything() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -114,12 +115,108 @@ def test_filters_and_pages(store: JobStore) -> None:
     assert ids(store, text="nightly <") == [named]
     assert ids(store, text="É = 'he") == [heavy]
     assert ids(store, text=plain[3][:13]) == [plain[3]]
+    shouted = submit(store, '"quoted\\" %d [x*] É 😀"', label="ÉTÉ %1 .*")
+    for text in ("ÉTÉ %1", "Été %1".upper(), ".*", '"QUOTED\\"', "%d [X*]", "É 😀"):
+        assert ids(store, text=text) == [shouted], text
+    for text in ("x.*y", "\ud83d", "\x00", '"}]', "%w+%w"):
+        assert ids(store, text=text) == [], text
+    for index in ("jobs", f"queued:{QUEUE}"):
+        store.redis.zrem(f"{store.prefix}{index}", shouted)
     assert ids(store, status="queued", queue=QUEUE) == [*plain[1:], named]
     assert ids(store, source="mine", ids=(plain[2], "gone", plain[1])) == [plain[2], plain[1]]
     assert ids(store, source="none") == []
     pages = [read(store, Query(limit=3, offset=offset)) for offset in (0, 3, 6)]
     assert [len(page.jobs) for page in pages] == [3, 3, 1]
     assert [page.more for page in pages] == [True, True, False]
+
+
+def test_dead_letters_are_filtered_by_what_they_say(store: JobStore) -> None:
+    """By queue and text of any kind; names of fields are no text, and what others put into the list is no letter."""
+    odd = submit(store, "x = 'unusual \\\\ é'", queue='odd "é" %d')
+    died = submit(store, "fails()")
+    for task_id in (died, odd):
+        finish(store, task_id, Status.DEAD_LETTERED, Reason.TIMEOUT)
+    store.redis.lpush("dead_letter", '{"schema": 1}', "[]", "{")
+
+    def found(**query: Any) -> list[str]:
+        return [letter.task_id for letter in read(store, Query(**query)).letters]
+
+    assert found(queue='odd "é" %d') == [odd]
+    assert found(queue=QUEUE) == [died]
+    assert found(text="Unusual \\\\ é") == [odd]
+    assert found(text="code_hash") == []
+    assert found(text="timeout") == [odd, died]
+    assert found(text="timeout", letters_limit=1, letters_offset=1) == [died]
+    assert found(letters_limit=0) == []
+    assert read(store).dead == 5
+
+
+def test_very_many_queues_and_workers(store: JobStore) -> None:
+    """Thousands are read at a bounded cost, in an order that does not jump, and counted where they are not listed."""
+    now = store.now()
+    pipe = store.redis.pipeline()
+    for i in range(9000):
+        pipe.hset(f"{store.prefix}queues", f"q{i:04d}", "{}")
+    for i in range(300):
+        pipe.zadd(f"{store.prefix}workers", {f"w{i:03d}": now - i % 7 - (60_000 if i >= 250 else 0)})
+        pipe.hset(f"{store.prefix}worker:w{i:03d}", mapping={"slots": "2", "queues": QUEUE})
+        for n in range(20):
+            pipe.zadd(f"{store.prefix}queued:q{i:04d}", {f"ghost{i}-{n}": now})
+    pipe.execute()
+    reading = read(store, Query(workers=260))
+    assert reading.up == 250
+    assert len(reading.queues) == 9002
+    assert [one.name for one in reading.queues[:3]] == [QUEUE, f"{QUEUE}_heavy", "q0000"]
+    assert [one.id for one in reading.alive] == [f"w{i:03d}" for i in range(250)]
+    looked = store.redis.info("commandstats")["cmdstat_hmget"]["calls"]
+    read(store, Query(status="queued"))
+    assert store.redis.info("commandstats")["cmdstat_hmget"]["calls"] - looked <= 400
+
+
+def test_a_clock_that_is_set_back(store: JobStore) -> None:
+    """Samples from what is now the future neither keep new ones out nor stand in the history."""
+    later = store.now() + 3_600_000
+    ended = {"succeeded": 0, "failed": 0, "dead_lettered": 0, "cancelled": 0}
+    totals = {"running": 0, "retrying": 0, "dead": 0, "submitted": 0, "hits": 0}
+    text = json.dumps({"at": later, **totals, "ended": ended, "queues": {}}, separators=(",", ":"))
+    store.redis.lpush(f"{store.prefix}samples", text)
+    assert [sample(store, [QUEUE]) for _ in range(2)] == [True, False]
+    history, reading = History(), read(store, Query(samples=10))
+    assert len(reading.samples) == 2
+    history.add(decode([text]), Sample(later))
+    history.add(reading.samples, reading.sample())
+    assert [one.at_ms < later for one in history.samples] == [True]
+
+
+def test_the_last_pages_are_reached(store: JobStore) -> None:
+    """Without a filter every job can be paged to."""
+    jobs = [submit(store, f"n = {i}") for i in range(12)]
+    pipe = store.redis.pipeline()
+    for i in range(1000):
+        pipe.zadd(f"{store.prefix}jobs", {f"ghost{i}": 9e12})
+    pipe.execute()
+    assert ids(store, offset=1005, limit=10) == list(reversed(jobs))[5:]
+
+
+@pytest.mark.parametrize("value", ["1e400", "nan", "[" * 5000, "-1", "{}", "\x00"])
+def test_no_value_of_a_record_stops_a_reading(store: JobStore, value: str) -> None:
+    """One damaged job, whatever is damaged about it, hides at most itself."""
+    good, bad = submit(store), submit(store)
+    for name in [
+        "submitted_at",
+        "queued_at",
+        "started_at",
+        "runs",
+        "waited_ms",
+        "due_at",
+        "cached_age_ms",
+        "attempts",
+        "result",
+        "request",
+    ]:
+        store.redis.hset(f"{store.prefix}job:{bad}", name, value)
+    assert good in ids(store)
+    assert read(store, Query(samples=5)).waiting == 2
 
 
 def test_hostile_and_broken_records(store: JobStore) -> None:
