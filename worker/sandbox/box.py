@@ -16,6 +16,7 @@ from . import usage
 from .cgroup import Group
 from .guest import packets
 from .guest.folder import remove_folder
+from .mark import mark
 
 #: as guest.cell.GO, which cannot be imported without IPython
 GO: Final = b"g"
@@ -50,7 +51,7 @@ class Box:
         self.growth = 0  #: bytes by which the cell's own process grew at most
         self.house: list[int] = []  #: the namespaces, made by init, that wait for the cell
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
-        self.home = tempfile.mkdtemp(prefix="codeexec-") if spec["level"] < 2 else ""
+        self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-") if spec["level"] < 2 else ""
         self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
         self.fds: dict[str, int] = {}

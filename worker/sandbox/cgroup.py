@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from .mark import dead, mark
+
 _PREFIX: Final = "codeexec"
+_SUPERVISOR: Final = f"{_PREFIX}-supervisor"
 #: how long a group may stay busy after its last process died (seconds)
 _BUSY_S: Final = 1.0
 
@@ -96,22 +99,31 @@ class Cgroups:
 
     def __init__(self, memory: Path, pids: Path | None, version: int) -> None:
         self.version, self._memory, self._pids = version, memory, pids
+        self._mark = mark()
         self._sweep()
 
     def group(self, name: str) -> Group:
         """A new group."""
-        full = f"{_PREFIX}-{os.getpid()}-{name}"
+        full = f"{_PREFIX}-{self._mark}-{name}"
         return Group(self._memory / full, self._pids / full if self._pids else None, self.version)
 
     def _sweep(self) -> None:
-        # what a launcher that was killed left behind: empty groups cost kernel memory for ever
+        # what was left when launcher and worker were killed together: empty groups cost kernel memory for ever
         for base in {self._memory, self._pids} - {None}:
             assert base is not None
             for folder in base.glob(f"{_PREFIX}-*-*"):
-                pid = folder.name.split("-")[1]
-                if pid.isdigit() and not Path("/proc", pid).exists():
-                    with contextlib.suppress(OSError):
+                if dead(folder.name.split("-")[1]):
+                    with contextlib.suppress(OSError):  # never one with processes in it
                         folder.rmdir()
+
+
+def folders(launcher: str, proc: Path = Path("/proc/self")) -> list[Path]:
+    """The groups that the launcher of this mark, in the same group as this process, has made."""
+    mounts, own = _mounts((proc / "mountinfo").read_text()), dict(_own((proc / "cgroup").read_text()))
+    bases = [Path(mounts[name] + own[name]) for name in ("memory", "pids") if name in mounts and name in own]
+    if "" in mounts and "" in own:
+        bases.append(_delegated(mounts[""] + own[""]))
+    return [folder for base in dict.fromkeys(bases) for folder in base.glob(f"{_PREFIX}-{launcher}-*")]
 
 
 def find(proc: Path = Path("/proc/self")) -> tuple[Cgroups | None, str]:
@@ -127,12 +139,18 @@ def find(proc: Path = Path("/proc/self")) -> tuple[Cgroups | None, str]:
             return Cgroups(Path(memory), Path(pids) if pids and _usable(Path(pids)) else None, 1), ""
         reasons.append(f"cgroup v1: {memory} is not writable")
     if "" in mounts and "" in own:
-        base = Path(mounts[""] + own[""])
+        base = _delegated(mounts[""] + own[""])
         try:
             return _second_version(base), ""
         except OSError as err:
             reasons.append(f"cgroup v2: {err}")
     return None, "; ".join(reasons) or "no cgroup file system is mounted"
+
+
+def _delegated(path: str) -> Path:
+    """The group that is ours to divide, also when an earlier launcher has moved everybody to a leaf of it."""
+    base = Path(path)
+    return base.parent if base.name == _SUPERVISOR else base
 
 
 def _second_version(base: Path) -> Cgroups:
@@ -146,7 +164,7 @@ def _second_version(base: Path) -> Cgroups:
     wanted = [name for name in ("memory", "pids") if name in available]
     enabled = (base / "cgroup.subtree_control").read_text().split()
     if not set(wanted) <= set(enabled):
-        leaf = base / f"{_PREFIX}-supervisor"
+        leaf = base / _SUPERVISOR
         leaf.mkdir(exist_ok=True)
         for pid in _read(base / "cgroup.procs").split():
             _write(leaf / "cgroup.procs", pid)

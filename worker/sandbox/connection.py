@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from typing import Any, Final
 
 from codeexec_magic.errors import SandboxBroken
 
-from . import bootstrap
+from . import bootstrap, remains
+from .mark import mark
 
 _START_S: Final = 150.0
 _END_S: Final = 8.0
@@ -37,6 +41,10 @@ class Connection:
         self._process, self._control = bootstrap.execute(
             lambda fd: bootstrap.launcher_command(sys.executable, fd, config), config["guards_off"]
         )
+        self._mark = mark(self._process.pid)
+        fd = os.pidfd_open(self._process.pid)  # now, while the number is surely this process's
+        self._sweeper = threading.Thread(target=self._sweep, args=(fd,), name="launcher-sweep", daemon=True)
+        self._sweeper.start()
         self.greeting: dict[str, Any] = {}  #: what the launcher said when it was ready
 
     @property
@@ -85,10 +93,21 @@ class Connection:
         return near
 
     def close(self) -> None:
-        """End the launcher, and with it everything it started."""
+        """End the launcher, and with it everything it started; returns when nothing of it is left."""
         self._control.close()
         try:
             self._process.wait(timeout=_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._sweeper.join()
+
+    def _sweep(self, fd: int) -> None:
+        # at once, not when the next cell comes: a killed launcher must leave nothing, and the next may come much later
+        ended = select.poll()
+        try:
+            ended.register(fd, select.POLLIN)
+            ended.poll()
+        finally:
+            os.close(fd)
+        remains.clear(self._mark)

@@ -11,6 +11,7 @@ import subprocess
 from typing import Any, Final
 
 from . import bootstrap, users
+from .mark import mark
 
 _START_S: Final = 120.0
 _MESSAGE: Final = 1 << 16
@@ -40,7 +41,7 @@ class Nursery:
         Raises:
             ZygoteFailed: it did not start; the text says why.
         """
-        near = self._execute(config)
+        near = self._execute({**config, "mark": mark()})
         process = self._process
         assert process is not None
         while True:

@@ -186,7 +186,7 @@ def _outside(code: str) -> dict[str, bool]:
 
 @contextlib.contextmanager
 def _victim() -> Iterator[tuple[int, Callable[[bool], bool]]]:
-    """A process outside that may be killed: its id, and whether it was (told whether a signal seemed to get through)."""
+    """A process outside that may be killed: its id, and whether it was, told if a signal seemed to get through."""
     with subprocess.Popen(["/bin/sh", "-c", "read wait"], stdin=subprocess.PIPE, env={}) as process:
 
         def killed(sent: bool) -> bool:

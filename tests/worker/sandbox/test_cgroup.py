@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.sandbox import cgroup
+from worker.sandbox.mark import mark
 
 V2 = "30 24 0:26 / {base} rw,nosuid - cgroup2 cgroup2 rw\n"
 
@@ -64,12 +65,31 @@ def test_nothing_mounted(tmp_path: Path) -> None:
 
 
 def test_groups_of_dead_launchers_are_swept(tmp_path: Path) -> None:
-    """What a killed launcher left behind goes when the next one starts."""
+    """What a killed launcher left behind goes when the next one starts, also when its id is another's by now."""
     proc = fake_v2(tmp_path, "memory pids")
-    dead = tmp_path / "cgroup/unit.service/codeexec-999999999-7"
-    dead.mkdir()
+    own = tmp_path / "cgroup/unit.service"
+    pid, _, started = mark().partition(".")
+    gone = [own / "codeexec-999999999.5-7", own / f"codeexec-{pid}.{int(started) - 1}-7"]
+    kept = [own / f"codeexec-{pid}.{started}-7", own / "codeexec-else-7"]
+    for folder in gone + kept:
+        folder.mkdir()
     cgroup.find(proc)
-    assert not dead.exists()
+    assert [folder.exists() for folder in gone + kept] == [False, False, True, True]
+
+
+def test_the_next_launcher_finds_the_same_groups(tmp_path: Path) -> None:
+    """A launcher started from the leaf that the one before has moved everybody to divides the same group."""
+    proc = fake_v2(tmp_path, "memory pids")
+    first, _ = cgroup.find(proc)
+    assert first is not None
+    first.group("1")
+    (proc / "cgroup").write_text("0::/unit.service/codeexec-supervisor\n")
+    second, why = cgroup.find(proc)
+    assert second is not None, why
+    assert [folder.parent.name for folder in cgroup.folders(mark(), proc)] == ["unit.service"]
+    second.group("2")
+    assert len(cgroup.folders(mark(), proc)) == 2
+    assert not (tmp_path / "cgroup/unit.service/codeexec-supervisor/codeexec-supervisor").exists()
 
 
 def test_real_group() -> None:

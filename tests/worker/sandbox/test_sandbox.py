@@ -19,6 +19,7 @@ import pytest
 from codeexec_magic.contract import Limits, Reason, stream_text
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
 from worker.sandbox import Cell, Outcome, Run, Sandbox, usage
+from worker.sandbox.mark import mark
 
 LIMITS = Limits(soft_s=25.0, hard_s=30.0)
 Events = list[dict[str, Any]]
@@ -520,32 +521,50 @@ sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *usage.processes(pid), fl
 """
 
 
-def test_death_of_the_launcher_leaves_no_folder() -> None:
-    """Work folders on the host's disk go with their runs, even when the launcher cannot remove them."""
-    code = "import os\nprint(os.getcwd())\nos.mkdir('a')\nos.chmod('a', 0)\nimport time\ntime.sleep(60)"
-    with Sandbox(slots=1, preload=(), level=1, probe=False) as sandbox:
-        folders: list[Path] = []
+#: how long anything of a run may outlive launcher or worker (seconds): a promise, not a figure of one machine
+CLEAN_S = 1.0
 
-        def on_event(event: dict[str, Any]) -> None:
-            folders.append(Path(event["text"].strip()))
-            assert folders[0].is_dir()
-            os.kill(launcher(sandbox), signal.SIGKILL)
 
-        assert sandbox.run(Cell("folder", code, LIMITS)).wait(on_event).reason is Reason.INTERNAL
-        assert until(lambda: not folders[0].exists())
+def remains(mark: str, tree: list[int]) -> list[object]:
+    """What is left of a launcher: processes, control groups, folders."""
+    found: list[object] = [pid for pid in tree if alive(pid)]
+    found += Path("/sys/fs/cgroup").glob(f"**/codeexec-{mark}-*")
+    return found + list(Path("/tmp").glob(f"codeexec-{mark}-*"))
 
 
 @pytest.mark.parametrize("level", [2, 1])
-def test_death_of_the_worker(level: int) -> None:
-    """kill -9 of the worker leaves no process of its sandbox, whatever the cell did to survive."""
+def test_death_of_the_launcher_leaves_nothing(level: int) -> None:
+    """After kill -9 of the launcher its processes, control groups and folders go at once, not with the next cell."""
+    code = "import os, time\nos.mkdir('a')\nos.chmod('a', 0)\nos.fork() or os.setsid()\nprint(1)\ntime.sleep(60)"
+    with Sandbox(slots=1, preload=(), level=level, probe=False) as sandbox:
+        before: list[object] = []
+        name, tree = mark(launcher(sandbox)), [0]
+
+        def on_event(_event: dict[str, Any]) -> None:
+            if not before:
+                tree[:] = _tree(sandbox)
+                before.extend(remains(name, tree))
+                os.kill(tree[0], signal.SIGKILL)
+
+        assert sandbox.run(Cell("killed", code, LIMITS)).wait(on_event).reason is Reason.INTERNAL
+        folders = [item for item in before if isinstance(item, Path)]
+        assert folders or (level == 2 and sandbox.report["cgroup"] is None), before
+        assert until(lambda: not remains(name, tree), CLEAN_S), remains(name, tree)
+
+
+@pytest.mark.parametrize("level", [2, 1])
+def test_death_of_the_worker_leaves_nothing(level: int) -> None:
+    """kill -9 of the worker leaves nothing of its sandbox, whatever the cell did to survive."""
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(level)], stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
     tree = [int(pid) for pid in worker.stdout.readline().split()]
     assert len(tree) >= 4
+    name = mark(tree[0])
+    assert len(remains(name, tree)) >= len(tree)
     worker.kill()
     worker.wait()
     worker.stdout.close()
-    assert until(lambda: not any(alive(pid) for pid in tree)), [pid for pid in tree if alive(pid)]
+    assert until(lambda: not remains(name, tree), CLEAN_S), remains(name, tree)
 
 
 def test_close_leaves_nothing() -> None:
@@ -558,7 +577,7 @@ def test_close_leaves_nothing() -> None:
     assert not any(alive(pid) for pid in tree)
     groups = Path("/sys/fs/cgroup")
     if groups.exists():
-        left = [path for path in groups.glob(f"**/codeexec-{tree[0]}-*")]
+        left = [path for path in groups.glob(f"**/codeexec-{tree[0]}.*-*")]
         assert left == []
     with pytest.raises(SandboxBroken):
         sandbox.run(Cell("x", "1"))

@@ -128,7 +128,9 @@ class Zygote:
     def _load(self) -> None:
         from . import cell, runner
 
-        home = isolation.AREA if self._level >= 2 else tempfile.mkdtemp(prefix="codeexec-zygote-")
+        home = isolation.AREA
+        if self._level < 2:
+            home = tempfile.mkdtemp(prefix=f"codeexec-{self._config['mark']}-zygote-")
         os.environ.update({**cell.THREADS, "MPLBACKEND": cell.MPLBACKEND, "HOME": home, "TMPDIR": home})
         os.chdir(home)
         self._shell = runner.make_shell(str(Path(home, ".ipython")))

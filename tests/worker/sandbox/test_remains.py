@@ -1,0 +1,53 @@
+"""What a killed launcher left is found by its mark and removed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from worker.sandbox import cgroup, remains
+from worker.sandbox.mark import dead, mark
+
+GONE = "999999999.5"
+
+
+def test_a_mark_tells_a_process_from_a_later_one_with_its_id() -> None:
+    """The same process has the same mark; with another start it is another's."""
+    pid, _, started = mark().partition(".")
+    assert pid == str(os.getpid())
+    assert mark(os.getpid()) == mark()
+    assert not dead(mark())
+    assert dead(f"{pid}.{int(started) + 1}")
+    assert dead(GONE)
+    assert not dead("supervisor")
+    assert not dead(pid)
+
+
+def test_folders_go_whatever_their_modes() -> None:
+    """A folder of the dead launcher is removed, one of another launcher is not."""
+    home = Path(tempfile.mkdtemp(prefix=f"codeexec-{GONE}-", dir="/tmp"))
+    other = Path(tempfile.mkdtemp(prefix="codeexec-999999999.6-", dir="/tmp"))
+    (home / "locked").mkdir(mode=0)
+    assert remains.clear(GONE)
+    assert not home.exists()
+    assert other.is_dir()
+    other.rmdir()
+
+
+def test_processes_that_did_not_notice_are_killed() -> None:
+    """A process left in a group of the dead launcher is killed, and the group removed."""
+    groups, why = cgroup.find()
+    if groups is None:
+        pytest.skip(why)
+    groups._mark = GONE
+    group = groups.group("1")
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        group.add(process.pid)
+        assert cgroup.folders(GONE)
+        assert remains.clear(GONE)
+        assert process.wait(5) == -9
+    assert cgroup.folders(GONE) == []
