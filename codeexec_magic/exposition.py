@@ -103,6 +103,7 @@ def _jobs(text: Text, reading: Reading) -> None:
         ("codeexec_followed_total", "followed", "Submissions that joined an identical job on its way."),
         ("codeexec_dead_lettered_total", "dead_letters", "Jobs that gave up for good."),
         ("codeexec_messages_lost_total", "messages_lost", "Messages the broker lost, sent again."),
+        ("codeexec_messages_rejected_total", "messages_rejected", "Malformed messages that workers turned away."),
     ):
         text.family(name, "counter", about, [({}, counters.get(counter, 0))])
     split = {name: name.split(":") for name in counters}

@@ -25,6 +25,7 @@ from kombu.entity import Exchange, Queue
 from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import BadSetting, CodeExecError
 from codeexec_magic.settings import WorkerSettings, database
+from worker import inbox
 from worker.runtime import Runtime
 
 
@@ -81,6 +82,7 @@ except BadSetting as err:
     sys.exit(f"codeexec worker: {err}")
 
 runtime = Runtime(_settings, app.conf.broker_url, app.conf.result_backend)
+inbox.install([queue.name for queue in app.conf.task_queues], runtime.reject)
 
 
 def _start(sender: Any = None, **_: Any) -> None:

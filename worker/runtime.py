@@ -141,6 +141,14 @@ class Runtime:
         while why and not self._stop_asked.wait(1.0):
             why = self.sandbox.short_of()
 
+    def reject(self, queue: str, why: str) -> None:
+        """A message was turned away: count it and say so."""
+        log.error("rejected a message on queue %.100s: %s", queue, why)
+        try:
+            self.store.count("messages_rejected")
+        except ClusterError as err:
+            log.warning("the rejected message is not counted: %s", err)
+
     def announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
         """Tell Celery's result backend, and the log and the alert hook of a dead letter."""
         try:

@@ -315,6 +315,11 @@ class JobStore:
         record, shown, place, listeners, now = answer
         return Snapshot(task_id, _pairs(record), _pairs(shown), int(place), int(listeners), int(now))
 
+    def count(self, name: str) -> None:
+        """Add one to a counter."""
+        with broker_errors(self.url):
+            self.redis.hincrby(f"{self.prefix}counters", name, 1)
+
     def now(self) -> int:
         """The server's clock, in milliseconds."""
         with broker_errors(self.url):

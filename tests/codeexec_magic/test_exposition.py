@@ -35,6 +35,7 @@ def reading() -> Reading:
     }  # fmt: skip
     counters = {
         "submitted": 12, "cache_hits": 2, "followed": 1, "dead_letters": 1, "messages_lost": 1,
+        "messages_rejected": 2,
         "ended:succeeded:ok": 8, "ended:dead_lettered:timeout": 1, "attempts:code_execution:ok": 8,
         "attempts:code_execution:timeout": 4, "retries:timeout": 3, "requeued:worker_lost": 1,
         "hist:wait:code_execution:10": 5, "hist:wait:code_execution:inf": 1, "hist_sum:wait:code_execution": 400_050,
@@ -69,6 +70,7 @@ def test_figures_are_told(reading: Reading) -> None:
         'codeexec_retries_total{reason="timeout"} 3',
         "codeexec_dead_letters 1",
         "codeexec_cache_hits_total 2",
+        "codeexec_messages_rejected_total 2",
         "codeexec_running 1",
         'codeexec_slots{worker="w1@host"} 2',
         "codeexec_workers_up 1",
