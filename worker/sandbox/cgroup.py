@@ -56,10 +56,10 @@ class Group:
                 return int(line.split()[1])
         return 0
 
-    def forks_refused(self) -> int:
-        """How often a process or thread was refused because there were too many; 0 when nobody counts."""
+    def forks_refused(self) -> int | None:
+        """How often a process or thread was refused because there were too many; nothing when nobody counts."""
         text = _read(self._pids / "pids.events") if self._pids else ""
-        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("max ")), 0)
+        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("max ")), None)
 
     def peak(self) -> int:
         """Most memory used at a time, in bytes; 0 when the kernel does not say."""

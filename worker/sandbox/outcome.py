@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from codeexec_magic.contract import ErrorInfo, Limits, Reason
+from codeexec_magic.contract import DEFAULT_LIMITS, HARD_AFTER_SOFT_S, ErrorInfo, Limits, Reason
 
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LIST_CAP: Final = 256
@@ -105,6 +105,8 @@ def _verdict(
 ) -> str:
     detail = evidence.get("detail") or {}
     after = f"{float(detail.get('after_s') or evidence.get('elapsed_s') or 0.0):.1f} s"
+    if reason is Reason.DISK and _file_too_large(evidence, code):
+        evidence = {**evidence, "full": "file_mb"}
     if reason in (Reason.MEMORY, Reason.TIMEOUT, Reason.CPU, Reason.OUTPUT, Reason.DISK):
         return _limit_verdict(reason, evidence, limits, after, from_error=error is not None)
     if reason is Reason.SIGNAL and code is not None:
@@ -125,11 +127,24 @@ def _verdict(
 
 
 def _crowd(evidence: Mapping[str, Any], limits: Limits, end: Mapping[str, Any] | None) -> str:
-    """What the limit of processes did, by the kernel's count or, where nobody counts, by the error a fork gave."""
-    times = int(evidence.get("forks_refused") or 0)
-    if times or (end and end["errno"] == errno.EAGAIN):
-        return f"processes: limit of {limits.processes} reached" + (f", {times} more refused" if times else "")
+    """What the limit of processes did, by the kernel's count or, where nobody counts, by the error the cell got."""
+    times = evidence.get("forks_refused")
+    if times or (times is None and end and "TaskRefused" in end["kinds"]):
+        more = f", {times} refused" if times else ""
+        return f"processes: limit of {limits.processes} processes and threads reached{more}; " + _raise(
+            "processes", limits.processes
+        )
     return ""
+
+
+def _raise(name: str, limit: float) -> str:
+    """How a limit is raised for which the magic has no option of its own."""
+    return f"submit(..., limits={{'{name}': {limit * 2:g}}}) raises it"
+
+
+def _file_too_large(evidence: Mapping[str, Any], code: int | None) -> bool:
+    end = _report(evidence.get("end"))
+    return code == -signal.SIGXFSZ or bool(end and end["errno"] == errno.EFBIG)
 
 
 def _limit_verdict(reason: Reason, evidence: Mapping[str, Any], limits: Limits, after: str, *, from_error: bool) -> str:
@@ -145,13 +160,34 @@ def _limit_verdict(reason: Reason, evidence: Mapping[str, Any], limits: Limits, 
         return f"timeout: {kind} limit of {limit:g} s reached after {after}; {longer}"
     if reason is Reason.CPU:
         used = float(detail.get("cpu_s") or evidence.get("cpu_s") or 0.0)
-        return f"cpu: limit of {limits.cpu_s:g} processor seconds reached, used {used:.1f} s after {after}; {longer}"
+        reached = f"limit of {limits.cpu_s:g} processor seconds reached, used {used:.1f} s after {after}"
+        return f"cpu: {reached}; {_more_cpu(limits)}"
     if reason is Reason.OUTPUT:
         sent = int(detail.get("bytes") or 0) >> 10
         what = f"{detail.get('stream', 'output')} wrote {sent} kB after {after}"
         return f"output: {what}, {limits.output_kb} kB are kept and ten times that ends a run; print less, or to a file"
-    sizes = f"one file {limits.file_mb} MB, all files {limits.disk_mb} MB, {limits.inodes} files"
-    return f"disk: limit reached ({sizes})"
+    return _disk_verdict(str(detail.get("full") or evidence.get("full") or ""), limits, after)
+
+
+def _more_cpu(limits: Limits) -> str:
+    """What gives more processor time: a longer time limit does only where the one was derived from the other."""
+    if limits.cpu_s == limits.hard_s or any(limits.cpu_s == usual.cpu_s for usual in DEFAULT_LIMITS.values()):
+        return f"--timeout {limits.cpu_s * 2 - HARD_AFTER_SOFT_S:g} raises it"
+    return _raise("cpu_s", limits.cpu_s)
+
+
+def _disk_verdict(full: str, limits: Limits, after: str) -> str:
+    kinds = {
+        "file_mb": f"limit of {limits.file_mb} MB for one file",
+        "disk_mb": f"limit of {limits.disk_mb} MB for all files together",
+        "inodes": f"limit of {limits.inodes} files",
+        "shm_mb": f"limit of {limits.shm_mb} MB for /dev/shm",
+    }
+    if full in kinds:
+        return f"disk: {kinds[full]} reached after {after}; {_raise(full, getattr(limits, full))}"
+    # it asked for more than there was at once, and left no trace of which
+    kinds.pop("file_mb")
+    return f"disk: no room left after {after}: {', or '.join(kinds.values())}"
 
 
 def _more(megabytes: int) -> str:

@@ -41,6 +41,7 @@ class Run:
         self._asked = self._started = self._ended = 0.0
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._peak = 0
+        self._full = ""  #: which limit of disk space was last seen used up
         self._cpu = 0.0
         self.tries = 0  #: boxes made for this run that broke
         self.token = secrets.token_hex(16)
@@ -165,10 +166,13 @@ class Run:
             self._peak = max(self._peak, usage.memory(pids, box.scratch))
             if self._peak > limits["memory_mb"] << 20:
                 self.stop("memory")
+        self._full = usage.full(box.scratch, ("disk_mb", "shm_mb")) or self._full
         if box.home:
             size, count = usage.disk(Path(box.home), limits["inodes"])
+            size += usage.unlinked(pids)
             if size > limits["disk_mb"] << 20 or count > limits["inodes"]:
-                self.stop("disk", disk_mb=size >> 20, files=count)
+                full = "inodes" if count > limits["inodes"] else "disk_mb"
+                self.stop("disk", disk_mb=size >> 20, files=count, full=full)
 
     def finish(self, environment: dict[str, Any]) -> None:
         """The cell's process is dead: read the rest and send the evidence."""
@@ -201,7 +205,8 @@ class Run:
                 "status": box.status,
                 "problem": box.problem,
                 "oom_kills": group.oom_kills() if group else 0,
-                "forks_refused": group.forks_refused() if group else 0,
+                "forks_refused": group.forks_refused() if group else None,
+                "full": usage.full(box.scratch, ("disk_mb", "shm_mb")) or self._full,
                 "peak": group.peak() if group else max(self._peak, box.growth),
                 "isolation": {**environment, **box.guards},
             }

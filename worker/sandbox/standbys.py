@@ -16,6 +16,8 @@ from .nursery import Nursery
 
 #: states of a box on its way to be used
 _STANDBY: Final = ("spawning", "preparing", "entering", "ready")
+#: processes by which the kernel's own limit stands behind that of a group
+_BEHIND: Final = 8
 #: attempts to make a standby before what waits for one is told
 TRIES: Final = 3
 #: how long the kernel may take to end everything (seconds)
@@ -157,7 +159,8 @@ class Standbys:
     def with_tasks(self, limits: dict[str, Any]) -> dict[str, Any]:
         """Processes and threads: for the tree as a group counts them, and for the user as the kernel does."""
         tasks = limits["processes"] + 1  # init is in it, too
-        nproc = tasks
+        # a group counts what it refuses, so it must be the first to refuse
+        nproc = tasks + (_BEHIND if self._cgroups else 0)
         if self._level < 2 and not (self._root and self._own_uid):
             # the limit counts everything else this user runs, so it can only bound the damage
             nproc += usage.tasks_of_user(os.getuid()) + limits["processes"] * self._config["slots"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -24,9 +25,21 @@ def scratch_bytes(scratch: Iterable[int]) -> int:
     total = 0
     for fd in scratch:
         with contextlib.suppress(OSError):
-            stat = os.fstatvfs(fd)
-            total += (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+            space = os.fstatvfs(fd)
+            total += (space.f_blocks - space.f_bfree) * space.f_frsize
     return total
+
+
+def full(scratch: Iterable[int], names: Iterable[str]) -> str:
+    """Which of these memory file systems' limits is used up: ``inodes``, or the name given to its size; or nothing."""
+    for fd, name in zip(scratch, names, strict=False):
+        with contextlib.suppress(OSError):
+            space = os.fstatvfs(fd)
+            if space.f_bfree * 100 < space.f_blocks:
+                return name
+            if not space.f_ffree:
+                return "inodes"
+    return ""
 
 
 def cpu(root: int, pids: Iterable[int]) -> float:
@@ -69,6 +82,19 @@ def disk(folder: Path, most: int) -> tuple[int, int]:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
     return size, count
+
+
+def unlinked(pids: Iterable[int]) -> int:
+    """Bytes of files that these processes hold open and that no folder has any more."""
+    sizes: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    file = entry.stat()
+                    if stat.S_ISREG(file.st_mode) and not file.st_nlink:
+                        sizes[file.st_dev, file.st_ino] = file.st_blocks * 512
+    return sum(sizes.values())
 
 
 def share(pid: int) -> int:

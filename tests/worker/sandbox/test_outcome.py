@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any
 
 import pytest
 
-from codeexec_magic.contract import Limits, Reason
+from codeexec_magic.contract import DEFAULT_LIMITS, Limits, Reason
+from codeexec_magic.request import asked_limits
 from worker.sandbox.outcome import broken, judge
 
 LIMITS = Limits(memory_mb=1024, cpu_s=10)
@@ -99,6 +101,67 @@ def test_verdicts_name_limit_peak_and_option() -> None:
     assert judge(evidence, LIMITS).verdict == expected
     assert judge({"status": 9, "end": None}, LIMITS).verdict == "signal: the cell's process was killed by SIGKILL"
     assert "status 0 before the cell's end" in judge({"status": 0, "end": None}, LIMITS).verdict
+
+
+@pytest.mark.parametrize(
+    ("evidence", "named", "advice"),
+    [
+        ({"status": int(signal.SIGXFSZ), "end": None}, "100 MB for one file", "'file_mb': 200"),
+        ({"status": exited(1), "end": error(errno=27), "full": "disk_mb"}, "100 MB for one file", "'file_mb': 200"),
+        ({"status": exited(1), "end": error(errno=28), "full": "disk_mb"}, "512 MB for all files", "'disk_mb': 1024"),
+        ({"status": exited(1), "end": error(errno=28), "full": "inodes"}, "20000 files", "'inodes': 40000"),
+        ({"status": exited(1), "end": error(errno=28), "full": "shm_mb"}, "64 MB for /dev/shm", "'shm_mb': 128"),
+        ({"kill": "disk", "detail": {"full": "inodes"}}, "20000 files", "'inodes': 40000"),
+    ],
+)
+def test_disk_verdict_names_the_one_limit(evidence: dict[str, Any], named: str, advice: str) -> None:
+    """Of the limits of disk space the one that was hit is named, and what raises it."""
+    outcome = judge(evidence, LIMITS)
+    assert outcome.reason is Reason.DISK
+    assert outcome.verdict.startswith(f"disk: limit of {named}"), outcome.verdict
+    assert outcome.verdict.endswith(f"submit(..., limits={{{advice}}}) raises it")
+
+
+def test_disk_verdict_without_a_trace_guesses_nothing() -> None:
+    """Where nothing is full afterwards every limit that it can have been is named."""
+    verdict = judge({"status": exited(1), "end": error(errno=28), "full": ""}, LIMITS).verdict
+    assert "512 MB for all files together, or limit of 20000 files, or limit of 64 MB for /dev/shm" in verdict
+
+
+@pytest.mark.parametrize(
+    ("evidence", "named"),
+    [
+        ({"end": error("TaskRefused", errno=11), "forks_refused": None}, True),
+        ({"end": error("TaskRefused"), "forks_refused": 2}, True),
+        ({"end": error(errno=11), "forks_refused": None}, False),
+        # where a group counts its count stands, whatever the cell says
+        ({"end": error("TaskRefused", errno=11), "forks_refused": 0}, False),
+        ({"end": OK, "status": 0, "forks_refused": 3}, True),
+    ],
+)
+def test_process_limit_is_named_with_what_raises_it(evidence: dict[str, Any], named: bool) -> None:
+    """A refused process or thread names the limit; a socket that would block does not."""
+    verdict = judge({"status": exited(1), **evidence}, LIMITS).verdict
+    words = "processes: limit of 10 processes and threads reached"
+    assert (words in verdict) is named
+    assert ("limits={'processes': 20}) raises it" in verdict) is named
+
+
+@pytest.mark.parametrize("queue", list(DEFAULT_LIMITS))
+@pytest.mark.parametrize("asked", [{}, {"timeout": 10}, {"timeout": 200}, {"timeout": 400}, {"limits": {"cpu_s": 7}}])
+def test_the_advice_for_more_processor_time_works(queue: str, asked: dict[str, Any]) -> None:
+    """Whoever follows the advice gets more processor seconds than before."""
+    options = {"timeout": None, "hard_timeout": None, "memory_mb": None, "limits": None, **asked}
+    before = Limits(**{**DEFAULT_LIMITS[queue].as_dict(), **asked_limits(queue, **options)})
+    verdict = judge({"kill": "cpu"}, before).verdict
+    option, _, value = verdict.rpartition("; ")[2].removesuffix(" raises it").partition(" ")
+    if option == "--timeout":
+        options["timeout"] = float(value)
+    else:
+        (number,) = re.findall(r"\{'cpu_s': ([0-9.]+)\}", value)
+        options["limits"] = {**(options["limits"] or {}), "cpu_s": float(number)}
+    after = Limits(**{**DEFAULT_LIMITS[queue].as_dict(), **asked_limits(queue, **options)})
+    assert after.cpu_s > before.cpu_s, verdict
 
 
 def test_broken() -> None:

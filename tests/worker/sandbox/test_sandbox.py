@@ -329,6 +329,58 @@ def test_process_limit_counts_the_tree(sandbox: Sandbox) -> None:
     assert stream_text(events, "stdout") == "10\n"
 
 
+_THREADS = (
+    "import threading, time\nfor _ in range(50): threading.Thread(target=time.sleep, args=(20,), daemon=True).start()"
+)
+_FORKS = "import os, time\nfor _ in range(50): os.fork() or time.sleep(20)"
+_PROGRAMS = "import subprocess\nfor _ in range(50): subprocess.Popen(['sleep', '20'])"
+
+
+@pytest.mark.parametrize("cgroup", [True, False], ids=["counted", "uncounted"])
+def test_a_refused_process_or_thread_names_the_limit(cgroup: bool) -> None:
+    """The verdict says which limit refused it and what raises that, whether the kernel counts refusals or not."""
+    with Sandbox(slots=1, preload=(), cgroup=cgroup, probe=False) as sandbox:
+        for code in (_THREADS, _FORKS, _PROGRAMS):
+            outcome, _ = execute(sandbox, code)
+            assert outcome.reason is Reason.ERROR, outcome
+            assert "processes: limit of 10 processes and threads reached" in outcome.verdict
+            assert "limits={'processes': 20}) raises it" in outcome.verdict
+        blocked, _ = execute(sandbox, "import socket\na, b = socket.socketpair()\na.setblocking(False)\na.recv(1)")
+        assert "processes:" not in blocked.verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("f = open('a', 'wb')\nwhile True: f.write(bytes(1 << 20))", "'file_mb': 200"),
+        ("for i in range(9): open(str(i), 'wb').write(bytes(90 << 20))", "'disk_mb': 1024"),
+        ("for i in range(30_000): open(str(i), 'w').close()", "'inodes': 40000"),
+        ("f = open('/dev/shm/a', 'wb')\nwhile True: f.write(bytes(1 << 20))", "'shm_mb': 128"),
+    ],
+)
+def test_disk_verdict_names_the_one_limit(sandbox: Sandbox, code: str, named: str) -> None:
+    """A full disk is told by the one limit that was hit."""
+    outcome, _ = execute(sandbox, code)
+    assert outcome.reason is Reason.DISK
+    assert named in outcome.verdict
+
+
+def test_files_without_a_name_count_where_disk_is_sampled() -> None:
+    """Without a file system of its own a cell cannot hide files by removing them while they are open."""
+    code = """
+    import tempfile
+    files = []
+    while True:
+        files.append(tempfile.TemporaryFile())
+        files[-1].write(bytes(20 << 20))
+        files[-1].flush()
+    """
+    with Sandbox(slots=1, preload=(), level=1, probe=False) as sandbox:
+        outcome, _ = execute(sandbox, code, Limits(soft_s=25.0, hard_s=30.0, disk_mb=64))
+    assert outcome.reason is Reason.DISK, outcome
+    assert "64 MB for all files together" in outcome.verdict
+
+
 def test_output_keeps_head_and_tail(sandbox: Sandbox) -> None:
     """Of too much output head and tail are kept, with a marker between that counts what is missing."""
     code = "for i in range(100_000): print(i)"

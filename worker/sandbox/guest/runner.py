@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import builtins
+import errno
 import json
 import os
 import signal
@@ -25,6 +26,8 @@ from . import packets
 from .streams import Channel, Stream
 
 _EVALUE: Final = 16 << 10
+#: what the function that asked for a process calls
+_FORKS: Final = frozenset({"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn", "posix_spawnp"})
 _TRACEBACK: Final = 128 << 10
 
 
@@ -245,7 +248,19 @@ def describe(etype: Any, evalue: Any, lines: Any) -> dict[str, Any]:
     name = str(getattr(etype, "__name__", etype))[:256]
     # the class tells, not its name: a cell may call its own exception MemoryError
     builtin = [kind.__name__ for kind in (MemoryError, SoftTimeLimitExceeded) if _is(etype, kind)]
+    if _task_refused(evalue, text):
+        builtin.append("TaskRefused")
     return {"ename": name, "evalue": _cut(text), "traceback": kept, "kinds": builtin, "errno": _errno(evalue)}
+
+
+def _task_refused(error: Any, text: str) -> bool:
+    """Whether the error is that of a fork or of a thread's start; a socket that would block has the same number."""
+    if isinstance(error, RuntimeError):
+        return text.startswith("can't start new thread")
+    trace = getattr(error, "__traceback__", None)
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return _errno(error) == errno.EAGAIN and trace is not None and not _FORKS.isdisjoint(trace.tb_frame.f_code.co_names)
 
 
 def _is(etype: Any, kind: type) -> bool:
