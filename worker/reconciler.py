@@ -38,6 +38,7 @@ class Reconciler:
         announce: called with the result, the jobs that shared it and the dead letter of every job ended here.
         tell: called with a dead letter whose worker died before it told of it.
         missing: of these task ids, those without a Celery result.
+        steady: seconds on a clock nobody sets.
     """
 
     def __init__(
@@ -47,12 +48,15 @@ class Reconciler:
         announce: Callable[[ExecutionResult, list[str], Mapping[str, Any] | None], None],
         tell: Callable[[Mapping[str, Any]], None],
         missing: Callable[[list[str]], list[str]],
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.store, self.name = store, name
+        self.store, self.name, self._steady = store, name, steady
         self._announce, self._tell, self._missing = announce, tell, missing
         # None while the broker is away
         self._outage_ended: float | None = -math.inf
         self._checked_ms = 0
+        # the server's clock less the steady one at the last pass (seconds)
+        self._ahead: float | None = None
 
     def step(self) -> None:
         """One pass, if no other worker is at it.
@@ -60,7 +64,7 @@ class Reconciler:
         Raises:
             ClusterError: the broker is away.
         """
-        before = time.monotonic()
+        before = self._steady()
         try:
             with broker_errors(self.store.url):
                 mine = self.store.redis.set(f"{self.store.prefix}reconciler", self.name, nx=True, px=900)
@@ -68,7 +72,7 @@ class Reconciler:
         except ClusterError:
             self._outage_ended = None
             raise
-        now = time.monotonic()
+        now = self._steady()
         # After an outage every lease has run out although its holder may live: give it time to renew first. A server
         # that stood still looks to us like one slow reply.
         settle = self.store.settings.lease_s / 2
@@ -76,11 +80,16 @@ class Reconciler:
             self._outage_ended = now
         if not mine:
             return
-        _, lost, expired = self.store.sweep(known_queues(self.store), GRACE_S)
-        if lost:
-            log.warning("sent %d job(s) again whose message was lost", lost)
+        swept = self.store.sweep(known_queues(self.store), GRACE_S)
+        if swept.lost:
+            log.warning("sent %d job(s) again whose message was lost", swept.lost)
+        # So does a clock set forward, or a machine that slept: the leases ran out in no time.
+        ahead, self._ahead = self._ahead, swept.now_ms / 1000 - now
+        if ahead is not None and self._ahead - ahead > settle / 2:
+            log.warning("the server's clock jumped %.1f s forward", self._ahead - ahead)
+            self._outage_ended = now
         if now - self._outage_ended >= settle and uptime >= settle:
-            for task_id in expired:
+            for task_id in swept.expired:
                 self._bury(task_id)
         self._repair_results()
         self._repair_alerts()

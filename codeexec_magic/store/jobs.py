@@ -58,6 +58,16 @@ class Begun:
     submitted_at_ms: int = 0
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What the reconciler's pass found."""
+
+    due: int  #: retries sent
+    lost: int  #: jobs sent again whose message was lost
+    now_ms: int  #: by the server's clock
+    expired: tuple[str, ...]  #: jobs whose lease has run out
+
+
 @cache
 def _source(name: str) -> str:
     folder = files("codeexec_magic.store").joinpath("lua")
@@ -279,10 +289,11 @@ class JobStore:
         """Forget a dead letter, or all; how many."""
         return int(self._call("drop", task_id or "", _ms(self.settings.result_ttl_s)))
 
-    def sweep(self, queues: Iterable[str], grace_s: float) -> tuple[int, int, list[str]]:
-        """The reconciler's pass: retries sent, lost messages sent again, jobs whose lease has run out."""
+    def sweep(self, queues: Iterable[str], grace_s: float) -> Sweep:
+        """The reconciler's pass."""
         answer = self._call("sweep", _ms(grace_s), _ms(self.settings.result_ttl_s), *queues)
-        return int(answer[0]), int(answer[1]), [str(one) for one in answer[2:]]
+        due, lost, now, *expired = answer
+        return Sweep(int(due), int(lost), int(now), tuple(str(one) for one in expired))
 
     def heartbeat(
         self,

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 from support import PrivateServer, process_alive, processes_mentioning, wait_until
 
@@ -98,6 +99,17 @@ class Cluster:
     def wait_for_start(self, job: Job, count: int = 1, timeout: float = 40) -> None:
         """Until the ledger has seen so many starts of a job."""
         wait_until(lambda: self.starts(job) >= count, timeout, f"start {count} of {job.id}")
+
+    def wait_for_output(self, job: Job, timeout: float = 40) -> None:
+        """Until a job's first line of output is in the store."""
+        try:
+            wait_until(lambda: any(event.get("text") for event in self._events(job)), timeout, "its output")
+        except AssertionError as err:
+            told = (job.state(), self._events(job), self.lines(), self.log())
+            raise AssertionError("\n".join([str(err), *map(str, told)])) from None
+
+    def _events(self, job: Job) -> list[dict[str, Any]]:
+        return self.client.store.events(job.id)
 
     def starts_by_job(self) -> Counter[str]:
         """Starts of every job."""

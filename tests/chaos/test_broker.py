@@ -34,7 +34,7 @@ def test_a_running_cell_survives_a_broker_crash(cluster: Cluster) -> None:
     """Kill -9 of the server under a running cell: it finishes, is recorded, and does not run again."""
     job = cluster.client.submit(SLOW.format(5), cache=False)
     cluster.wait_for_start(job)
-    wait_until(lambda: any(event.get("text") for event in cluster.client.store.events(job.id)), 20, "its output")
+    cluster.wait_for_output(job)
     # the append-only file is synced every second: what is younger than that may be lost, and is not the point here
     assert cluster.client.store.redis.execute_command("WAITAOF", 1, 0, 10_000)[0] == 1
     cluster.server.kill()
@@ -54,7 +54,7 @@ def test_a_reader_follows_through_an_outage(cluster: Cluster) -> None:
     cluster.wait_for_start(job)
     with ThreadPoolExecutor(1) as pool:
         lines = pool.submit(lambda: list(job.stream()))
-        wait_until(lambda: any(event.get("text") for event in cluster.client.store.events(job.id)), 20, "its output")
+        cluster.wait_for_output(job)
         assert cluster.client.store.redis.execute_command("WAITAOF", 1, 0, 10_000)[0] == 1
         cluster.server.kill()
         with pytest.raises(BrokerUnreachable):

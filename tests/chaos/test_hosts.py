@@ -53,7 +53,7 @@ def test_a_dead_part_of_the_sandbox_is_replaced(cluster: Cluster, part: str) -> 
     """Kill -9 of launcher or zygote is told as internal, retried, and never blamed on the cell."""
     job = cluster.client.submit(COUNT.format(20), cache=False, retry_waits=[0.1])
     cluster.wait_for_start(job)
-    wait_until(lambda: any(event.get("text") for event in cluster.client.store.events(job.id)), 20, "its output")
+    cluster.wait_for_output(job)
     worker = psutil.Process(wait_until(cluster.worker_pids, 10, "the worker")[0])
     launcher = next(child for child in worker.children() if "launcher" in " ".join(child.cmdline()))
     victim = launcher if part == "launcher" else launcher.children()[0]

@@ -49,7 +49,7 @@ def test_nothing_of_a_killed_worker_survives(cluster: Cluster) -> None:
     """Launcher, zygote and the sandboxed tree go with their worker, by the process table."""
     job = cluster.client.submit(SLOW.format(60), cache=False)
     cluster.wait_for_start(job)
-    wait_until(lambda: any(event.get("text") for event in cluster.client.store.events(job.id)), 20, "its output")
+    cluster.wait_for_output(job)
     pid = wait_until(cluster.worker_pids, 10, "the worker")[0]
     family = children_of(pid)
     assert len(family) >= 3, "a launcher, a zygote and a sandbox"

@@ -22,8 +22,8 @@ LEASE_S = 0.2
 class Bench:
     """A store, a reconciler and what it announced."""
 
-    def __init__(self, url: str) -> None:
-        self.store = JobStore(url, Settings(lease_s=LEASE_S))
+    def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
+        self.store = JobStore(url, Settings(lease_s=lease_s))
         self.store.redis.flushall()
         self.results = CeleryResults(database(url, 1), self.store.settings)
         self.announced: list[tuple[ExecutionResult, list[str], Mapping[str, Any] | None]] = []
@@ -143,3 +143,35 @@ def test_a_dead_letter_whose_worker_died_is_told_by_the_reconciler(bench: Bench)
     assert bench.told[0]["task_id"] == task_id
     assert bench.store.claim_alert(task_id)
     assert not bench.store.claim_alert(task_id)
+
+
+def test_a_clock_set_forward_ends_no_attempt(redis_server: PrivateServer) -> None:
+    """The server's clock runs on, the steady one stands still: holders get the time to renew, and the dead no more."""
+    lease_s, steady = 1.5, 1000.0
+    bench = Bench(redis_server.url, lease_s)
+    store = bench.store
+    reconciler = Reconciler(
+        store, "r", bench._announce, bench.told.append, bench.results.missing, steady=lambda: steady
+    )
+
+    def step() -> None:
+        store.redis.delete("codeexec:default:reconciler")
+        reconciler.step()
+
+    alive, dead = str(uuid.uuid4()), str(uuid.uuid4())
+    for task_id in (alive, dead):
+        store.submit(ExecutionRequest(task_id, f"'{task_id}'"))
+        assert isinstance(store.begin(task_id, 1, task_id, "w"), Begun)
+    step()
+    jumped = store.now() + lease_s * 1000
+    wait_until(lambda: store.now() > jumped, 10, "the jump")
+    step()
+    assert store.snapshot(alive).status is Status.RUNNING
+    assert store.snapshot(dead).status is Status.RUNNING
+    steady += lease_s
+    assert store.renew([(alive, alive)]) == ["ok"]
+    step()
+    assert store.snapshot(alive).status is Status.RUNNING
+    assert store.snapshot(dead).status is Status.QUEUED
+    store.close()
+    bench.results.close()

@@ -1,12 +1,12 @@
 -- The reconciler's periodic pass: due retries go back to their queue, messages the broker lost are sent again, and
 -- the indexes forget expired jobs.
 -- ARGV: prefix, dead, grace, result ttl, queue...
--- Returns {due, lost, ids of jobs whose lease has run out...}.
+-- Returns {due, lost, now, ids of jobs whose lease has run out...}.
 local grace, ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
 local due, lost = 0, 0
 
--- The server's clock was set back: what was due in five seconds still is. (Set forward, everything is due at once; the
--- reconciler then gives those who hold a lease the time to renew it, as after an outage.)
+-- The server's clock was set back: what was due in five seconds still is. Set forward, retries are due at once and every
+-- lease has run out: a script cannot tell that from time that passed. The reconciler can, and gives holders time to renew.
 local before = tonumber(redis.call('GET', P .. 'clock') or now)
 redis.call('SET', P .. 'clock', now, 'PX', 3600000)
 if before - now > 1000 then
@@ -67,6 +67,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'finished', '-inf', now - t
 end
 
 local answer = redis.call('ZRANGEBYSCORE', P .. 'running', '-inf', now, 'LIMIT', 0, 100)
+table.insert(answer, 1, now)
 table.insert(answer, 1, lost)
 table.insert(answer, 1, due)
 return answer

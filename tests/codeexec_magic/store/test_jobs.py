@@ -128,7 +128,7 @@ def test_the_reconciler_cannot_close_a_living_attempt(store: JobStore) -> None:
     store.submit(one)
     begin(store, one.task_id)
     assert store.finish(one.task_id, "a1", "again", Reason.WORKER_LOST, only_if_expired=True)[0] == "alive"
-    wait_until(lambda: store.sweep([QUEUE], 60)[2] == [one.task_id], 5, "the lease to run out")
+    wait_until(lambda: store.sweep([QUEUE], 60).expired == (one.task_id,), 5, "the lease to run out")
     assert store.finish(one.task_id, "a1", "again", Reason.WORKER_LOST, only_if_expired=True)[0] == "queued"
 
 
@@ -142,7 +142,7 @@ def test_a_retry_waits_in_redis_and_returns_when_due(store: JobStore) -> None:
     assert state.status is Status.RETRYING
     assert state.next_try_in_s is not None
     assert state.next_try_in_s <= 0.2
-    wait_until(lambda: store.sweep([QUEUE], 60)[0] == 1, 5, "the retry to be due")
+    wait_until(lambda: store.sweep([QUEUE], 60).due == 1, 5, "the retry to be due")
     assert begin(store, one.task_id, 2, "a2").failures == 1
 
 
@@ -154,7 +154,7 @@ def test_a_lost_message_is_sent_again(store: JobStore) -> None:
     published = store.now()
     wait_until(lambda: store.now() > published, 5, "the clock to move")
     store.submit(waiting)
-    wait_until(lambda: store.sweep([QUEUE], 0)[1] == 1, 5, "the lost message to be noticed")
+    wait_until(lambda: store.sweep([QUEUE], 0).lost == 1, 5, "the lost message to be noticed")
     assert messages(store) == [[waiting.task_id, 1], [lost.task_id, 2]]
     assert store.begin(lost.task_id, 1, "old", "w1") == "stale"
 
@@ -163,7 +163,7 @@ def test_waiting_jobs_are_not_taken_for_lost(store: JobStore) -> None:
     """However long a queue stands, nothing in it is sent twice."""
     for number in range(5):
         store.submit(request(str(number)))
-    assert store.sweep([QUEUE], 0)[1] == 0
+    assert store.sweep([QUEUE], 0).lost == 0
     assert len(messages(store)) == 5
 
 
@@ -251,7 +251,7 @@ def test_cancel_in_every_state_has_one_outcome(store: JobStore) -> None:
     begin(store, retrying.task_id)
     store.finish(retrying.task_id, "a1", "retry", Reason.TIMEOUT, charge="failures", delay_s=0)
     assert store.cancel(retrying.task_id) is Status.CANCELLED
-    assert store.sweep([QUEUE], 60)[0] == 0
+    assert store.sweep([QUEUE], 60).due == 0
     assert store.cancel(retrying.task_id) is Status.CANCELLED
     with pytest.raises(JobNotFound):
         store.cancel(str(uuid.uuid4()))
@@ -267,7 +267,7 @@ def test_a_job_whose_worker_died_is_next_in_line(store: JobStore) -> None:
     store.finish(first.task_id, "a1", "again", Reason.WORKER_LOST, charge="crashes")
     assert [task_id for task_id, _ in messages(store)] == [first.task_id, second.task_id, third.task_id]
     assert store.snapshot(first.task_id).state().position == 1
-    assert store.sweep([QUEUE], 0)[1] == 0
+    assert store.sweep([QUEUE], 0).lost == 0
 
 
 def test_a_job_cancelled_while_its_worker_died_does_not_run_again(store: JobStore) -> None:
@@ -462,7 +462,7 @@ def test_the_end_of_a_supervisors_worker_ends_its_leases_only(store: JobStore) -
         store.submit(one)
         begin(store, one.task_id, attempt=attempt)
     assert store.orphan("line1.") == 1
-    assert store.sweep([QUEUE], 4.0)[2] == [mine.task_id]
+    assert store.sweep([QUEUE], 4.0).expired == (mine.task_id,)
 
 
 @pytest.mark.parametrize("garbage", ["5", "null", "not json", "[]", '{"headers": 5}', '{"headers": {"id": 5}}'])
@@ -470,7 +470,8 @@ def test_garbage_next_in_line_does_not_stop_repairs(store: JobStore, garbage: st
     """Whatever somebody pushed onto the queue, the sweep goes on."""
     store.submit(request())
     store.redis.rpush(QUEUE, garbage)
-    assert store.sweep([QUEUE], 4.0) == (0, 0, [])
+    swept = store.sweep([QUEUE], 4.0)
+    assert (swept.due, swept.lost, swept.expired) == (0, 0, ())
 
 
 def test_a_clock_set_back_delays_no_retry(store: JobStore) -> None:
@@ -482,4 +483,4 @@ def test_a_clock_set_back_delays_no_retry(store: JobStore) -> None:
     # an hour later by the clock that was: what the sweep and the record know is from then
     store.redis.zincrby(f"{store.prefix}retrying", 3_600_000, one.task_id)
     store.redis.set(f"{store.prefix}clock", store.now() + 3_600_000)
-    wait_until(lambda: store.sweep([QUEUE], 4.0)[0] == 1, 10, "the retry")
+    wait_until(lambda: store.sweep([QUEUE], 4.0).due == 1, 10, "the retry")
