@@ -14,6 +14,7 @@ import pytest
 # importlib mode puts no test folder on the path, and the helpers live beside this file
 sys.path.insert(0, str(Path(__file__).parent))
 
+from live_cluster import LiveCluster
 from support import PrivateServer, private_server
 
 # a shell that starts us in the background has us ignore it, and every process we start would too
@@ -36,3 +37,16 @@ def redis_server() -> Iterator[PrivateServer]:
     yield server
     server.stop()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[LiveCluster]:
+    """Shared by all tests that run cells through a notebook; one that stops the worker starts it again."""
+    directory = Path(tempfile.mkdtemp(prefix="cx-"))
+    cluster = LiveCluster(directory, private_server(directory))
+    try:
+        cluster.start_worker()
+        yield cluster
+    finally:
+        cluster.close()
+        shutil.rmtree(directory, ignore_errors=True)

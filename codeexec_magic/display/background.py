@@ -7,13 +7,12 @@ that was reloaded meanwhile gets neither (front ends forget the request); it kee
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.display import live, render
-from codeexec_magic.display.notebook import CARD_AFTER_S, live_html, publish_card
 from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.place import Place, publish_card
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 
@@ -31,17 +30,12 @@ class BackgroundView:
         self, origin: Origin, policy: Policy, job_id: str, cancel: live.Action, *, embedded: bool = False
     ) -> None:
         self._origin = origin
-        self._embedded = embedded
         self._policy = policy
-        self._cancel = cancel
         self._scope = job_id
         self._transcript = Transcript(policy)
-        self._display_id = uuid.uuid4().hex
-        self._card: live.LiveCard | None = None
-        self._started = time.monotonic()
+        self._place = Place(origin, policy, cancel, embedded=embedded, waits=False)
         self._drawn_at = 0.0
         self._drawn_version = -1
-        origin.publish({}, self._display_id)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
@@ -49,17 +43,7 @@ class BackgroundView:
 
     def state(self, state: JobState) -> None:
         """Show where the job stands."""
-        if state.done or time.monotonic() - self._started < CARD_AFTER_S:
-            return
-        first = self._card is None
-        if self._card is None:
-            self._card = live.LiveCard(
-                self._origin, self._display_id, task_id=state.id, instead=render.submitted(state), output=True
-            )
-            self._card.buttons({"Cancel": self._cancel}, hint="Cancel the task")
-        self._card.draw(live_html(state, self._policy, embedded=self._embedded))
-        if first:
-            self._card.show(update=True)
+        self._place.state(state)
 
     def flush(self) -> None:
         """Show what came in since the last time, unless that was just now."""
@@ -71,24 +55,26 @@ class BackgroundView:
     def finish(self, state: JobState, error: BaseException | None = None) -> None:
         """Write output, error and card for good."""
         lines = list(error._render_traceback_()) if error is not None and hasattr(error, "_render_traceback_") else []
-        if self._card is not None:
+        card = self._place.card
+        if card is not None:
             if error is not None:
                 self._transcript.error(type(error).__name__, str(error), lines)
             notes = [*render.advice(state), *self._policy.notes]
-            self._card.draw(render.card_html(state, live=True, name=False, notes=notes, trusted=self._policy.trusted))
-            self._card.buttons({})
+            card.draw(render.card_html(state, live=True, name=False, notes=notes, trusted=self._policy.trusted))
+            card.buttons({})
             self._draw()
-            self._card.hide()
-            self._card.keep()
+            card.hide()
+            card.keep()
         self._write_output()
         if error is not None:
             self._origin.error(error, lines)
         publish_card(self._origin, state, self._policy)
 
     def _draw(self) -> None:
-        if self._card is not None and self._drawn_version != self._transcript.version:
+        card = self._place.card
+        if card is not None and self._drawn_version != self._transcript.version:
             self._drawn_version = self._transcript.version
-            self._card.outputs(self._transcript.latest())
+            card.outputs(self._transcript.latest())
 
     def _write_output(self) -> None:
         """The outputs as ordinary output of the cell."""

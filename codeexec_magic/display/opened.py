@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import live, render, rows, theme
-from codeexec_magic.display.notebook import live_html
 from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.place import live_html
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 from codeexec_magic.errors import CodeExecError

@@ -12,8 +12,8 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render, tables
-from codeexec_magic.display.notebook import publish_card
 from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.place import publish_card
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.theme import WORDS, plural, seconds
 from codeexec_magic.errors import JobNotFound

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from live_cluster import LiveCluster
-from support import missing, private_server
+from support import missing
 
 # importlib mode puts no test folder on the path, and the driver lives beside this file
 sys.path.insert(0, str(Path(__file__).parent))
@@ -23,19 +23,6 @@ if find_spec("playwright") or os.environ.get("CI"):
 else:
     # collected by every run, wanted by few
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[LiveCluster]:
-    """Shared by all tests; a test that stops the worker starts it again."""
-    directory = Path(tempfile.mkdtemp(prefix="cx-"))
-    cluster = LiveCluster(directory, private_server(directory))
-    try:
-        cluster.start_worker()
-        yield cluster
-    finally:
-        cluster.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +61,9 @@ def notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iter
             first = "%load_ext codeexec_magic\nimport sys, ipykernel; print(sys.executable, ipykernel.version_info[0])"
             book = Notebook(lab, page, name, [first, *cells]).open()
             opened.append(book)
-            python, major = book.run(0).split()
+            said = book.run(0).split()
+            assert len(said) == 2, " ".join(said)
+            python, major = said
             assert python == os.environ.get("CODEEXEC_KERNEL_PYTHON", sys.executable)
             book.kernel_major = int(major)
             return book

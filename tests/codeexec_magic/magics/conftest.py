@@ -1,29 +1,13 @@
-"""A live cluster, and a shell with the extension loaded."""
+"""A shell with the extension loaded."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from live_cluster import LiveCluster
-from support import private_server
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[LiveCluster]:
-    """Shared by all tests of the magics."""
-    directory = Path(tempfile.mkdtemp(prefix="cx-"))
-    cluster = LiveCluster(directory, private_server(directory))
-    try:
-        cluster.start_worker()
-        yield cluster
-    finally:
-        cluster.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -161,9 +161,8 @@ def test_status_attach_cancel_by_prefix_and_last(run: Said, cluster: LiveCluster
     assert task_id[:8] in run("%remote_jobs -n 3 --status succeeded")
 
 
-def test_no_worker_is_said_within_a_second(run: Said, cluster: LiveCluster) -> None:
+def test_no_worker_is_said(run: Said, cluster: LiveCluster) -> None:
     """A queue nobody serves is named while the cell goes on waiting; cancelling it from elsewhere ends the cell."""
-    told: list[float] = []
     before = {state.id for state in cluster.client.jobs()}
 
     def cancel() -> None:
@@ -171,7 +170,6 @@ def test_no_worker_is_said_within_a_second(run: Said, cluster: LiveCluster) -> N
             lambda: [one for one in cluster.client.jobs() if one.id not in before and one.status is Status.QUEUED], 10
         )
         wait_until(lambda: cluster.client.job(state.id).state().waited_s > 1, 10)
-        told.append(cluster.client.job(state.id).state().waited_s)
         cluster.client.cancel(state.id)
 
     thread = threading.Thread(target=cancel)
