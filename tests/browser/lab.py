@@ -91,8 +91,8 @@ class Lab:
         settings = {
             # asks the network, and draws over the page
             "notification": {"fetchNews": "false", "checkForUpdates": False},
-            # else cells outside the window are not in the page
-            "tracker": {"windowingMode": "none"},
+            # else cells outside the window are not in the page, nor outputs beyond the fiftieth
+            "tracker": {"windowingMode": "none", "maxNumberOutputs": 1000},
         }
         for name, values in settings.items():
             extension = "apputils-extension" if name == "notification" else "notebook-extension"

@@ -31,30 +31,96 @@ print()
 'the value'
 """
 
-CANARIES = """%%remote_exec --no-cache
-from IPython.display import HTML, SVG, Javascript, Markdown, display
+#: shows every kind of MIME type there is, each with scripts that would leave their name in the page's ``window``
+CANARIES = r"""%%remote_exec --no-cache
+from IPython.display import HTML, display
 import base64
 def beat(n): return f"window.__xss_{n}=1"
 def page(n): return (f'<script>{beat(n)}</script><img src=x onerror="{beat(n)}"><svg onload="{beat(n)}"></svg>'
                      f'<iframe srcdoc="<script>parent.{beat(n)}</script>"></iframe>'
-                     f'<details open ontoggle="{beat(n)}">x</details>'
-                     '<div class="cx-canary" style="position:fixed;inset:0;z-index:99999;background:red">over</div>')
+                     f'<details open ontoggle="{beat(n)}">x</details><video src=x onerror="{beat(n)}"></video>'
+                     f'<a href="javascript:{beat(n)}">x</a>' + OVER)
+OVER = '<div style="position:fixed;inset:0;z-index:99999;background:red">over</div>'
+def show(mime, value, metadata=None): display({mime: value}, metadata=metadata or {}, raw=True)
+def b64(data): return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
+
 display(HTML(page('html')))
 display(HTML(page('isolated')), metadata={'isolated': True})
-display({'text/html': page('isolated2')}, metadata={'text/html': {'isolated': True}}, raw=True)
-display(Markdown(page('markdown') + f'\\n\\n[link](javascript:{beat("link")}) <{beat("auto")}>'))
-display(Javascript(beat('javascript')))
-display({'image/svg+xml': f'<svg xmlns="http://www.w3.org/2000/svg" onload="{beat("svg")}"><script>{beat("svg2")}</script></svg>'}, raw=True)
-display({'text/latex': f'$\\\\\\\\href{{javascript:{beat("latex")}}}{{x}}$'}, raw=True)
-display({'application/vnd.jupyter.widget-view+json': {'version_major': 2, 'version_minor': 0, 'model_id': 'x'}}, raw=True)
-display({'application/vnd.plotly.v1+json': {}, 'text/vnd.mermaid': 'x', 'application/x-evil': page('evil')}, raw=True)
-display({'application/json': {page('json'): page('json2')}}, raw=True)
-display({'image/png': base64.b64encode(page('png').encode()).decode()}, raw=True)
-print(page('stdout')); print('\\x1b]8;;javascript:' + beat('osc') + '\\x1b\\\\\\\\link\\x1b]8;;\\x1b\\\\\\\\')
-class Named(Exception): pass
-Named.__name__ = page('ename')
-raise Named(page('evalue'))
+show('text/html', page('isolated2'), {'text/html': {'isolated': True}, 'isolated': True})
+show('text/html', [page('lines')[:9], page('lines')[9:]])
+handle = display(HTML('<b>harmless at first</b>'), display_id=True)
+handle.update(HTML(page('update')))
+handle.update({'text/html': page('update2'), 'application/javascript': beat('update3')}, raw=True)
+display({'text/html': page('beside'), 'text/plain': page('plain')}, raw=True)
+
+for kind, magic in (('png', b'\x89PNG\r\n\x1a\n'), ('jpeg', b'\xff\xd8\xff\xe0'), ('gif', b'GIF89a')):
+    show('image/' + kind, b64(page('is_' + kind)))
+    show('image/' + kind, b64(magic + page('in_' + kind).encode()), {'image/' + kind: {
+        'width': f'1" onerror="{beat("width")}', 'height': 9, 'unconfined': True, 'isolated': True,
+        'needs_background': f'light" onload="{beat("background")}'}})
+    show('image/' + kind, f'" onerror="{beat("quote_" + kind)}')
+for kind in ('webp', 'bmp', 'x-icon', 'avif'): show('image/' + kind, b64(page(kind.replace('-', '_'))))
+
+XMLNS = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+SVG = (f'<svg {XMLNS} onload="{beat("svg")}" width="20" height="20"><script>parent.{beat("svg2")};{beat("svg3")}</script>'
+       f'<foreignObject width="20" height="20"><body xmlns="http://www.w3.org/1999/xhtml">{page("foreign")}</body></foreignObject>'
+       f'<a xlink:href="javascript:{beat("svg4")}"><text y="9">x</text></a><animate onbegin="{beat("svg5")}" attributeName="x"/></svg>')
+show('image/svg+xml', SVG, {'image/svg+xml': {'isolated': True, 'width': 5}})
+show('image/svg+xml', f'"><script>{beat("svg6")}</script>')
+show('text/html', SVG)
+
+show('text/markdown', page('markdown') + f'\n\n[link](javascript:{beat("md1")}) <javascript:{beat("md2")}> '
+     f'![x](x"onerror="{beat("md3")}) $\\href{{javascript:{beat("md4")}}}{{x}}$\n\n[ref]\n\n[ref]: javascript:{beat("md5")}')
+show('text/markdown', f'```mermaid\ngraph TD; A["{page("mermaid")}"]; click A "javascript:{beat("mermaid2")}"\n```')
+for i, command in enumerate((
+    r'\href{javascript:%s}{x}', r'\url{javascript:%s}', r'\style{position:fixed;inset:0;background:red}{%s}',
+    r'\html{<img src=x onerror="%s">}', r'\htmlStyle{position:fixed;inset:0}{%s}', r'\htmlId{main}{%s}',
+    r'\htmlClass{jp-Dialog}{%s}', r'\htmlData{commandlinker-command=%s}{x}', r'\class{jp-Dialog}{%s}', r'\cssId{main}{%s}',
+    r'\data{commandlinker-command=%s}{x}', r'\require{html}\href{javascript:%s}{x}', r'\let\go=\href \go{javascript:%s}{x}',
+    r'\mmlToken{mi}[href="javascript:%s"]{x}', r'\mmlToken{mi}[style="position:fixed;inset:0"]{%s}',
+    r'\csname href\endcsname{javascript:%s}{x}', r'\bbox[position:fixed,red]{%s}', r'\includegraphics{javascript:%s}',
+    r'\smash{\raise 20em \rule{60em}{60em}} %s', r'\unicode[x;position:fixed]{65} %s',
+)):
+    for mime in ('text/latex', 'text/html', 'text/markdown'):
+        show(mime, '$' + command % beat(f'latex{i}') + '$')
+show('text/latex', page('latex'))
+show('application/json', {page('json'): page('json2'), 'deep': [{'x': page('json3')}]}, {'application/json': {'expanded': True}})
+show('application/json', page('json4'))
+
+show('application/pdf', b64(page('pdf')))
+show('application/pdf', b64(f'%PDF-1.7 1 0 obj<</OpenAction<</S/JavaScript/JS({beat("pdf2")})>>>>endobj'))
+for mime in ('video/mp4', 'video/webm', 'audio/mpeg', 'audio/wav'): show(mime, b64(page(mime.replace('/', '_'))))
+show('video/mp4', f'"><script>{beat("video")}</script>')
+for i, mime in enumerate(('application/javascript', 'text/javascript', 'application/x-javascript', 'application/ecmascript',
+                          'application/vnd.bokehjs_exec.v0+json', 'application/vnd.bokehjs_load.v0+json',
+                          'application/vnd.holoviews_exec.v0+json', 'application/vnd.jupyter.es6-rich-output')):
+    show(mime, beat(f'script{i}'))
+for i, mime in enumerate(('application/xhtml+xml', 'application/xml', 'text/xml', 'text/vnd.mermaid', 'application/x-evil',
+                          'application/vnd.vdom.v1+json', 'application/vnd.jupyter.stdout', 'application/vnd.jupyter.stderr',
+                          'TEXT/HTML', 'text/html ', 'text/html; charset=utf-8', 'Text/Html', 'text/html\0', page('mime_name'))):
+    show(mime, page(f'typed{i}'))
+show('application/vnd.jupyter.error', {'name': page('error'), 'message': page('error2'), 'stack': page('error3')})
+show('application/vnd.plotly.v1+json', {'data': [], 'layout': {'title': page('plotly')}})
+show('application/vnd.vegalite.v5+json', {'mark': 'point', 'data': {'url': 'x'}, 'title': page('vega')})
+show('application/geo+json', {'type': 'Feature', 'properties': {'x': page('geo')}})
+show('application/vnd.dataresource+json', {'data': [{'x': page('table')}]})
+show('application/vnd.jupyter.widget-view+json', {'version_major': 2, 'version_minor': 0, 'model_id': 'x'})
+show('application/vnd.jupyter.widget-state+json', {'state': {'x': {'model_name': 'HTMLModel', 'state': {'value': page('state')}}}})
+
+print(page('stdout')); print('\x1b]8;;javascript:' + beat('osc') + '\x1b\\link\x1b]8;;\x1b\\')
+class Shown:
+    def _repr_mimebundle_(self, **_): return {'text/html': page('result'), 'application/javascript': beat('result2')}
+print('all shown')
+Shown()
 """
+HOSTILE_ERROR = r"""%%remote_exec --no-cache
+def page(n): return f'<script>window.__xss_{n}=1</script><img src=x onerror="window.__xss_{n}=1">'
+class Named(Exception): pass
+Named.__name__ = Named.__qualname__ = page('ename')
+raise Named(page('evalue') + '\x1b]8;;javascript:window.__xss_osc=1\x1b\\link\x1b]8;;\x1b\\')
+"""
+#: what the rules let through, and so all that may ever stand in a saved notebook
+HARMLESS_TYPES = {"text/plain", "text/html", "image/png", "image/jpeg", "image/gif", "application/json", "text/latex"}
 
 
 def test_rich_output_looks_local(notebook: Open) -> None:
@@ -96,14 +162,29 @@ def test_error_cell(notebook: Open) -> None:
 
 def test_script_canaries(notebook: Open) -> None:
     """Nothing a cell shows runs, links to script, or covers the page: live, in the background, saved and reloaded."""
-    book = notebook(CANARIES, CANARIES.replace("%%remote_exec", "%%remote_exec --no-wait"), "'still here'")
-    book.run(1)
+    behind = "%%remote_exec --no-wait"
+    book = notebook(
+        CANARIES,
+        CANARIES.replace("%%remote_exec", behind),
+        HOSTILE_ERROR,
+        HOSTILE_ERROR.replace("%%remote_exec", behind),
+        "'still here'",
+    )
+    assert "all shown" in book.run(1)
+    book.says(1, "Succeeded")
     book.run(2)
-    book.says(2, "Failed")
+    book.says(2, "all shown")
+    book.says(2, "Succeeded")
+    assert "onerror" in book.run(3)
+    book.run(4)
+    book.says(4, "Failed")
     assert_harmless(book)
-    book.save()
+    outputs = [one for cell in book.save().cells[1:] for one in cell.outputs]
+    assert {mime for one in outputs for mime in one.get("data", {})} <= HARMLESS_TYPES
     book.open()
-    book.page.wait_for_timeout(500)
+    book.says(2, "all shown")
+    # formulas and images of a loaded page come late
+    book.page.wait_for_load_state("networkidle")
     assert_harmless(book)
 
 
@@ -134,6 +215,18 @@ def assert_harmless(book: Notebook) -> None:
              getComputedStyle(node).position === 'fixed').map(node => node.outerHTML.slice(0, 200)))"""
     )
     assert found == []
+    for cell in book.page.locator(".jp-Notebook .jp-CodeCell").all():
+        over = cell.locator(".cm-line").first.evaluate(_WHAT_COVERS)
+        assert over is None, over
+
+
+#: what is drawn over an element; None if that is what one sees where it is
+_WHAT_COVERS = """node => {
+  node.scrollIntoView({block: 'center'});
+  const at = node.getBoundingClientRect();
+  const seen = document.elementFromPoint(at.left + 5, at.top + at.height / 2);
+  return node.contains(seen) ? null : `${seen?.outerHTML.slice(0, 200)} over ${node.outerHTML.slice(0, 200)}`;
+}"""
 
 
 def test_html_in_a_frame_on_request(notebook: Open) -> None:
