@@ -26,6 +26,8 @@ from .run import Run
 from .standbys import TRIES, Standbys
 
 _MESSAGE: Final = 1 << 16
+#: how long a cell runs undisturbed before the standby that replaces its own is made beside it (seconds)
+_UNDISTURBED_S: Final = 0.005
 
 
 class Launcher:
@@ -37,6 +39,7 @@ class Launcher:
         self._standbys = Standbys(config, self._loop, self)
         self._runs: list[Run] = []
         self._waiting: deque[Run] = deque()
+        self._refill_at = float("inf")
         self._report: dict[str, Any] = {}
         self._ready: dict[str, Any] = {}  #: what the worker is told once the first standby has its guards on
 
@@ -66,11 +69,17 @@ class Launcher:
     # -- runs ----------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        self._loop.turn(min((run.deadline() for run in self._runs), default=float("inf")))
+        self._loop.turn(min([self._refill_at, *(run.deadline() for run in self._runs)]))
         now = time.monotonic()
         for run in list(self._runs):
             run.tick(now)
             self._settle(run)
+        if now >= self._refill_at:
+            self._refill()
+
+    def _refill(self) -> None:
+        self._refill_at = float("inf")
+        self._standbys.refill(asked=True)
 
     def _settle(self, run: Run) -> None:
         """Keep the interest in a run's socket right, and drop runs that are told."""
@@ -114,7 +123,8 @@ class Launcher:
         if fresh and run.request is not None:
             self._waiting.append(run)
             self._dispatch()
-            self._standbys.refill(asked=True)
+            if run in self._waiting:
+                self._refill()
 
     def _dispatch(self) -> None:
         for run in list(self._waiting):
@@ -132,7 +142,8 @@ class Launcher:
                 continue
             for name in ("events", "stdout", "stderr"):
                 self._loop.watch(box.fds[name], partial(self._on_output, run))
-            self._standbys.refill()
+            # most cells are short: making another standby would compete with this one for the processor
+            self._refill_at = min(self._refill_at, time.monotonic() + _UNDISTURBED_S)
 
     def _on_output(self, run: Run) -> None:
         if run.box is None:
@@ -198,6 +209,7 @@ class Launcher:
         if run:
             run.finish(self._report)
             self._settle(run)
+            self._refill()
 
     def on_gone(self, box: Box) -> bool:
         """Answer, if that was not done before."""

@@ -66,7 +66,7 @@ class Standbys:
         if "memory" in config["guards_off"]:
             self._cgroups = None
         self._root = os.getuid() == 0
-        self._uids = list(range(1, config["slots"] * 2 + 4))
+        self._uids = list(range(1, users.uid_range()[1]))
         self._zygote = Nursery(config["python"], config["guards_off"])
         self._level = 0
         self._own_uid = False  #: cells get users of their own
@@ -107,12 +107,15 @@ class Standbys:
     # -- making them ---------------------------------------------------------------------------------------------
 
     def refill(self, *, asked: bool = False) -> None:
-        """Make as many as there are slots, unless they failed too often and nobody has asked since."""
+        """Make one more than there are slots, unless they failed too often and nobody has asked since.
+
+        The one more serves the next cell while the one that replaces the last cell's is being made.
+        """
         self._paused = self._paused and not asked
         if self._paused:
             return
         standbys = sum(box.state in _STANDBY and box.spec["standby"] for box in self._boxes.values())
-        for _ in range(self._config["slots"] - standbys):
+        for _ in range(self._config["slots"] + 1 - standbys):
             self._spawn(self._config["limits"], network=False, standby=True)
 
     def fitting(self, limits: dict[str, Any], *, network: bool, run: object) -> Box | None:

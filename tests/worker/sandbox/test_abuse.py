@@ -324,8 +324,8 @@ def wait_until(predicate: Callable[[], bool], timeout: float) -> bool:
 def check_after(sandbox: Sandbox, canaries: Canaries, seen: Seen, limits: Limits) -> None:
     """What holds after every run, whatever the cell was."""
     assert sandbox.alive
-    # warden and zygote, and an init and a cell for each standby
-    settled = wait_until(lambda: len(usage.processes(launcher_pid(sandbox))) <= 6, 1.0)
+    # warden and zygote, and an init and a cell for each of three standbys
+    settled = wait_until(lambda: len(usage.processes(launcher_pid(sandbox))) <= 8, 1.0)
     assert settled, "processes of the run are left"
     assert canaries.intact()
     text = json.dumps([seen.events, seen.outcome.error.as_dict() if seen.outcome.error else None])

@@ -56,9 +56,9 @@ def launcher(sandbox: Sandbox) -> int:
 
 
 def idle(sandbox: Sandbox) -> bool:
-    """Whether there is nothing below the launcher but warden, zygote, and an init and a cell for each standby."""
+    """Whether there is nothing below the launcher but warden, zygote, and an init and a cell for each of three standbys."""
     pid = launcher(sandbox)
-    return len(usage.processes(pid)) == (6 if sandbox.report["level"] == 2 else 5)
+    return len(usage.processes(pid)) == (8 if sandbox.report["level"] == 2 else 7)
 
 
 def alive(pid: int) -> bool:
@@ -557,7 +557,7 @@ def test_death_of_an_init_without_namespaces() -> None:
         outcome = sandbox.run(Cell("orphan", code, LIMITS)).wait(on_event)
         assert outcome.reason is Reason.INTERNAL, outcome
         assert until(lambda: not any(alive(pid) for pid in printed[1:3]))
-        assert until(lambda: idle(sandbox) or len(usage.processes(launcher(sandbox))) == 3)
+        assert until(lambda: len(usage.processes(launcher(sandbox))) == 5)  # zygote, and twice init and cell
         assert execute(sandbox, "1 + 1")[0].success
 
 
