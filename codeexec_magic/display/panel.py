@@ -47,9 +47,10 @@ class Panel:
         self._history = History()
         self._closed = False
         self._away_since: float | None = None
+        self._held_until = 0.0
         self._lock = threading.Lock()
         self._pulse = Pulse(self.refresh, rest=self._rest, broken=self._broken)
-        self._desk = Desk(origin, actions, self._pulse.hurry)
+        self._desk = Desk(origin, actions, self._changed)
         self._head, self._banners, self._kpis = rows.html(flex="1 1 auto"), rows.html(), rows.html(kind="cxm-data")
         self._queues, self._workers = rows.html(kind="cxm-data"), rows.html(kind="cxm-data")
         self._curves = rows.html(kind="cxm-data")
@@ -59,9 +60,12 @@ class Panel:
                 grid_template_columns="repeat(auto-fit,minmax(min(100%,490px),1fr))", grid_gap="12px 20px", margin="0"
             ),
         )
-        beat = rows.button("", self._pulse.beat, kind="cxm-beat")
+        signs = (
+            rows.button("", self._pulse.beat, kind="cxm-beat"),
+            rows.button("", self._hold, kind="cxm-hold"),
+        )
         style = rows.html(STYLE, display="none")
-        head = rows.line(self._head, beat, rows.button("Close", self.close, hint="Stop reading; leave a snapshot"))
+        head = rows.line(self._head, *signs, rows.button("Close", self.close, hint="Stop reading; leave a snapshot"))
         marker = rows.html(presence.MARKER, display="block", height="0")
         self.box = widgets.VBox(
             [style, head, self._banners, self._kpis, tables, self._curves, *self._desk.boxes, marker],
@@ -146,9 +150,13 @@ class Panel:
         self.reading = reading
         self._history.add(reading.samples, reading.sample())
         board = Board(reading, self._history, embedded=self._actions.client.embedded)
-        self._say(theme.pill("succeeded", "●", "Live"))
+        held = time.monotonic() < self._held_until
+        note = '<span class="cxm-dim">tables stand still while text in them is selected</span>' if held else ""
+        self._say(theme.pill("succeeded", "●", "Live") + note)
         rows.draw(self._banners, board.banners())
         rows.draw(self._kpis, board.kpis())
+        if held:
+            return
         rows.draw(self._queues, board.queues())
         rows.draw(self._workers, board.workers())
         rows.draw(self._curves, board.curves())
@@ -174,6 +182,15 @@ class Panel:
             self._away_since = time.monotonic()
             self.box.add_class("cxm-stale")
         return theme.age(time.monotonic() - self._away_since)
+
+    def _hold(self) -> None:
+        """Text is selected: redraw nothing that could contain it."""
+        self._held_until = time.monotonic() + presence.HOLD_S
+
+    def _changed(self) -> None:
+        """Somebody did something, and wants to see it."""
+        self._held_until = 0.0
+        self._pulse.hurry()
 
     def _rest(self) -> None:
         """Nobody looks: read nothing."""

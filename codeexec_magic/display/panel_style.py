@@ -18,7 +18,7 @@ background:var(--jp-layout-color1,#fff);margin:4px 0!important}
 .cxm-panel .cxm-box{background:var(--jp-layout-color0,#fafafa)}
 .cxm-panel .jupyter-button.cxm-submit,.cxm-panel .jupyter-button.cxm-yes{background:var(--jp-brand-color1,#1976d2);
 color:#fff;border-color:transparent}
-.cxm-panel .jupyter-button.cxm-beat{display:none}
+.cxm-panel .jupyter-button.cxm-beat,.cxm-panel .jupyter-button.cxm-hold{display:none}
 .cxm-code textarea{font:12.5px/1.5 var(--jp-code-font-family,ui-monospace,monospace)!important;
 border-radius:4px!important;
 background:var(--jp-cell-editor-background,#fafafa)!important;color:var(--jp-content-font-color1,#212121)!important;

@@ -1,9 +1,10 @@
-"""Whether anybody looks at a panel, and keys that a text box of ipywidgets cannot have by itself.
+"""Whether anybody looks at a panel, and what the widgets of ipywidgets cannot have by themselves.
 
 A kernel is told neither that a page was closed nor that an output was cleared, scrolled away or hidden. So the page
 says that it shows the panel: a few lines of script, started by an image that cannot load, press a hidden button every
-few seconds while the panel can be seen. The same lines make Tab indent and Shift-Enter submit in the code box. They
-are a constant: nothing from anywhere else is ever part of them.
+few seconds while the panel can be seen, and another one while text in it is selected, which a redraw would undo. The
+same lines make Tab indent and Shift-Enter submit in the code box, and put a table that was scrolled sideways back to
+where it was when it has been redrawn. They are a constant: nothing from anywhere else is ever part of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Final
 #: seconds between signs of life, and how long one lasts
 BEAT_S: Final = 2
 LEASE_S: Final = 7.0
+#: how long a word that text is selected lasts; it is repeated every second
+HOLD_S: Final = 3.0
 
 _SCRIPT: Final = """
 this.onerror = null;
@@ -24,15 +27,34 @@ const seen = box => {
   return document.visibilityState === 'visible' && box.getClientRects().length > 0 && at.bottom > 0
     && at.top < window.innerHeight;
 };
-const beat = box => { const button = box.querySelector('button.cxm-beat'); if (button) button.click(); };
+const press = (box, name) => { const button = box.querySelector('button.cxm-' + name); if (button) button.click(); };
+const selected = box => {
+  const chosen = document.getSelection();
+  return chosen.type === 'Range' && box.contains(chosen.anchorNode);
+};
+const begin = event => {
+  const at = event.target.nodeType === 1 ? event.target : event.target.parentElement;
+  if (at && !at.closest('textarea, input, button, .cxm-box')) press(event.currentTarget, 'hold');
+};
+const done = event => {
+  if (event.isTrusted && event.target.closest('button')) document.getSelection().removeAllRanges();
+};
+const places = new Map();
+const scrolled = event => {
+  const part = event.target.closest && event.target.matches('.cxm-wide') && event.target.closest('.widget-html');
+  if (part) places.set(part, event.target.scrollLeft);
+};
+const restore = () => places.forEach((left, part) => {
+  const table = part.querySelector('.cxm-wide');
+  if (table && table.scrollLeft !== left) table.scrollLeft = left;
+});
 const keys = event => {
   const area = event.target;
   if (!area.matches || !area.matches('.cxm-code textarea')) return;
   if (event.key === 'Enter' && (event.shiftKey || event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     event.stopPropagation();
-    const submit = event.currentTarget.querySelector('button.cxm-submit');
-    if (submit) submit.click();
+    press(event.currentTarget, 'submit');
   } else if (event.key === 'Tab' && !event.shiftKey && !event.ctrlKey && !event.altKey) {
     event.preventDefault();
     event.stopPropagation();
@@ -43,8 +65,16 @@ const step = () => {
   const box = me.isConnected ? me.closest('.cxm-panel') : null;
   away = box ? 0 : away + 1;
   if (box) {
-    if (!box.dataset.cxmKeys) { box.dataset.cxmKeys = 'yes'; box.addEventListener('keydown', keys, true); }
-    if (seen(box)) { if (turn % BEAT === 0) beat(box); turn += 1; } else { turn = 0; }
+    if (!box.dataset.cxmKeys) {
+      box.dataset.cxmKeys = 'yes';
+      box.addEventListener('keydown', keys, true);
+      box.addEventListener('selectstart', begin);
+      box.addEventListener('click', done);
+      box.addEventListener('scroll', scrolled, true);
+      new MutationObserver(restore).observe(box, {childList: true, subtree: true});
+    }
+    if (seen(box)) { if (turn % BEAT === 0) press(box, 'beat'); turn += 1; } else { turn = 0; }
+    if (selected(box)) press(box, 'hold');
   }
   if (2000 > away) setTimeout(step, box ? 1000 : 50);
 };

@@ -276,6 +276,116 @@ def test_numbers_agree_under_load(notebook: Open, cluster: LiveCluster, second_w
     assert "<img src=x" in box.inner_text()
 
 
+def select(part: Locator) -> None:
+    """Select the text of an element."""
+    part.evaluate(
+        "part => { const r = document.createRange(); r.selectNodeContents(part);"
+        " const s = getSelection(); s.removeAllRanges(); s.addRange(r) }"
+    )
+
+
+def test_selection_and_scroll_stay_while_numbers_change(notebook: Open, cluster: LiveCluster) -> None:
+    """Under load a selected queue name, a picked curve and a table scrolled sideways stay; a button ends the pause."""
+    book = notebook("%remote_queue")
+    box = panel(book)
+    book.page.set_viewport_size({"width": 620, "height": 1400})
+    wide = box.locator(".cxm-wide").nth(1)
+    book.poll(lambda: wide.evaluate("at => at.scrollWidth > at.clientWidth + 20"), 20, "a table wider than the page")
+    wide.evaluate("at => { at.scrollLeft = 17; at.dataset.old = 'yes' }")
+    stop = time.monotonic() + 90
+    jobs = [cluster.client.submit(f"import time; time.sleep(.3); {i}", cache=False) for i in range(80)]
+    replaced = "at => !at.dataset.old && at.scrollLeft === 17"
+    book.poll(lambda: box.locator(".cxm-wide").nth(1).evaluate(replaced), 30, "a redrawn table, still scrolled")
+    for part in (box.locator("td").filter(has_text="code_execution").first, box.locator("svg text").first):
+        select(part)
+        count, queued = reads(cluster), tile(box, "Queued")
+        chosen = book.page.evaluate("getSelection().toString()")
+        assert chosen
+        book.poll(lambda: "tables stand still" in box.inner_text(), 20, "the pause")
+        book.poll(lambda count=count, queued=queued: reads(cluster) > count + 10 and tile(box, "Queued") != queued, 60)
+        assert book.page.evaluate("getSelection().toString()") == chosen
+    assert time.monotonic() < stop
+    box.get_by_role("button", name="›").first.click()
+    book.poll(lambda: "tables stand still" not in box.inner_text(), 20, "the end of the pause")
+    assert book.page.evaluate("getSelection().toString()") == ""
+    for job in jobs:
+        job.cancel()
+
+
+def test_a_reloaded_page_goes_on(notebook: Open, cluster: LiveCluster) -> None:
+    """After a reload the panel reads, submits and closes as before, and leaves its snapshot."""
+    book = notebook("%remote_queue")
+    panel(book)
+    book.wait_done(1)
+    book.save()
+    book.open()
+    box = book.output(1).locator(".cxm-panel")
+    box.wait_for(timeout=30_000)
+    book.poll(lambda: "Live" in box.inner_text(), 30, "life")
+    count = reads(cluster)
+    # longer than the page's sign of life lasts: the reloaded page gives it
+    book.poll(lambda: reads(cluster) > count + 12 and "Live" in box.inner_text(), 40, "more readings")
+    area = box.locator(".cxm-code textarea")
+    area.fill(f"print('after the reload', {time.time()})")
+    area.press("Shift+Enter")
+    opened = box.locator(".cxm-box")
+    book.poll(lambda: opened.count() and "after the reload" in opened.inner_text(), 60, "the output")
+    box.get_by_role("button", name="Close").first.click()
+    book.says(1, "as of", 30)
+    assert book.output(1).locator(".cxm-code").count() == 0
+    assert "Error displaying widget" not in book.text(1)
+
+
+def test_requeue_all_asks_first(notebook: Open, cluster: LiveCluster) -> None:
+    """No leaves every dead letter where it is, Yes runs them all again; one that is gone keeps none of the others."""
+    client, store = cluster.client, cluster.client.store
+    client.purge_dead_letters()
+    mine = {dead_letter(cluster) for _ in range(3)}
+    before = {letter.task_id: letter.last_at for letter in client.dead_letters()}
+    lost = mine.pop()
+    store.redis.delete(f"{store.prefix}job:{lost}")
+    book = notebook("%remote_queue")
+    box = panel(book)
+    box.get_by_role("button", name="Requeue all").click()
+    book.poll(lambda: "Requeue 3 dead letters?" in box.inner_text(), 20, "the question")
+    box.get_by_role("button", name="No", exact=True).click()
+    book.poll(lambda: box.get_by_role("button", name="Requeue all").count() == 1, 20, "the button again")
+    assert {letter.task_id: letter.last_at for letter in client.dead_letters()} == before
+    box.get_by_role("button", name="Requeue all").click()
+    box.get_by_role("button", name="Yes").click()
+    book.poll(lambda: "2 requeued; 1 could not be" in box.inner_text(), 20, "what was done")
+
+    def again() -> set[str]:
+        return {one.task_id for one in client.dead_letters() if one.last_at > before.get(one.task_id, "~")}
+
+    book.poll(lambda: again() == mine, 60, "their new ends")
+    client.purge_dead_letters()
+
+
+def test_edit_and_run_again(notebook: Open, cluster: LiveCluster) -> None:
+    """The code of an opened job, whole however long it is, comes into the box, is changed there and runs anew."""
+    long = "\n".join(["print('first version')", *(f"x{i} = '<b>{i}</b>'" for i in range(4000))])
+    job = cluster.client.submit(long, cache=False)
+    job.result(60)
+    book = notebook("%remote_queue")
+    box = panel(book)
+    row = box.locator(".cxm-item").filter(has=box.page.locator(f'[data-task="{job.id}"]'))
+    row.wait_for(timeout=20_000)
+    book.page.wait_for_timeout(700)  # a row that has just appeared ignores clicks
+    row.get_by_role("button", name="Open").click()
+    opened = box.locator(".cxm-box")
+    book.poll(lambda: opened.count() and "first version" in opened.inner_text(), 40, "the job")
+    opened.get_by_role("button", name="Edit").click()
+    area = box.locator(".cxm-code textarea")
+    book.poll(lambda: area.input_value() == long, 20, "its code")
+    write(box, f"print('second version', {time.time()})")
+    box.locator("button.cxm-submit").click()
+    book.poll(lambda: "second version" in opened.inner_text() and "Run again" in opened.inner_text(), 60, "the new job")
+    assert "first version" not in opened.inner_text()
+    new = next(one for one in cluster.client.jobs(5) if "second version" in one.code)
+    assert new.id != job.id
+
+
 def test_selection_stays(notebook: Open, cluster: LiveCluster) -> None:
     """What is selected in a section that did not change is still selected some readings later."""
     job = cluster.client.submit("'selected'", cache=False)
@@ -284,10 +394,7 @@ def test_selection_stays(notebook: Open, cluster: LiveCluster) -> None:
     box = panel(book)
     name = box.locator(f'[data-task="{job.id}"] .cxm-id')
     name.wait_for(timeout=20_000)
-    name.evaluate(
-        "cell => { const r = document.createRange(); r.selectNodeContents(cell);"
-        " const s = getSelection(); s.removeAllRanges(); s.addRange(r) }"
-    )
+    select(name)
     count = reads(cluster)
     book.poll(lambda: reads(cluster) > count + 20, 30, "some readings")
     assert book.page.evaluate("getSelection().toString()") == job.id

@@ -202,18 +202,8 @@ def test_the_last_pages_are_reached(store: JobStore) -> None:
 def test_no_value_of_a_record_stops_a_reading(store: JobStore, value: str) -> None:
     """One damaged job, whatever is damaged about it, hides at most itself."""
     good, bad = submit(store), submit(store)
-    for name in [
-        "submitted_at",
-        "queued_at",
-        "started_at",
-        "runs",
-        "waited_ms",
-        "due_at",
-        "cached_age_ms",
-        "attempts",
-        "result",
-        "request",
-    ]:
+    names = "submitted_at queued_at started_at runs waited_ms due_at cached_age_ms attempts result request"
+    for name in names.split():
         store.redis.hset(f"{store.prefix}job:{bad}", name, value)
     assert good in ids(store)
     assert read(store, Query(samples=5)).waiting == 2
