@@ -188,6 +188,15 @@ def test_script_canaries(notebook: Open) -> None:
     assert_harmless(book)
 
 
+def test_the_canaries_can_sing(notebook: Open) -> None:
+    """The same cell trusted: its scripts run, so their silence elsewhere means something."""
+    book = notebook(CANARIES.replace("--no-cache", "--no-cache --trust"))
+    book.start(1)
+    awaited = {f"__xss_{name}" for name in ("html", "isolated", "lines", "update", "markdown", "script0")}
+
+    book.poll(lambda: awaited <= set(book.page.evaluate("() => Object.keys(window)")), 60, "the song of every canary")
+
+
 def test_card_fields_are_text(notebook: Open) -> None:
     """A live card draws hostile names as text."""
     book = notebook(
