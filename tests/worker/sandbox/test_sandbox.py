@@ -56,7 +56,7 @@ def launcher(sandbox: Sandbox) -> int:
 
 
 def idle(sandbox: Sandbox) -> bool:
-    """Whether there is nothing below the launcher but warden, zygote, and an init and a cell for each of three standbys."""
+    """Whether nothing is below the launcher but warden, zygote, and an init and a cell for each of three standbys."""
     pid = launcher(sandbox)
     return len(usage.processes(pid)) == (8 if sandbox.report["level"] == 2 else 7)
 
