@@ -165,6 +165,21 @@ def test_attended_cell_shows_a_card_and_takes_it_away(start: Callable[..., tuple
     assert opened == closed
 
 
+def test_client_without_widgets(start: Callable[..., tuple[Kernel, KernelManager]]) -> None:
+    """A client that draws no widgets and updates displays says that the job was submitted, then shows the card."""
+    kernel, _ = start()
+    drawn: dict[str, str] = {}
+    screens = []
+    for number, one in enumerate(kernel.run("%%remote_exec --no-cache\nimport time; print('x'); time.sleep(1)")):
+        if one["type"] == "stream":
+            drawn[str(number)] = one["text"]
+        elif one["type"] in ("display_data", "update_display_data"):
+            drawn[one["transient"].get("display_id", str(number))] = one["data"].get("text/plain", "")
+        screens.append("\n".join(filter(None, drawn.values())))
+    assert any("submitted to code_execution (%remote_attach" in screen for screen in screens)
+    assert screens[-1].startswith("x\n\n✓ Succeeded")
+
+
 def test_quick_cell_builds_no_widgets(start: Callable[..., tuple[Kernel, KernelManager]]) -> None:
     """A cached answer is cheaper than a card would be."""
     kernel, _ = start()
