@@ -1,4 +1,18 @@
-"""The cell that a job was submitted from: where its output belongs, whichever thread writes it and whenever."""
+"""The cell that a job was submitted from: where its output belongs, whichever thread writes it and whenever.
+
+Kernels differ in it, and all of that is handled here and in :func:`~codeexec_magic.display.live.answer_on_own_shell`:
+
+============================  ======================  =======================  ================================
+what                          ipykernel 6.29 to 6.31  ipykernel 7.3            ipykernel 7.4
+============================  ======================  =======================  ================================
+streams of a thread follow    the copied context      the copied context       ``set_thread_parent``
+displays of a thread follow   the cell that runs now  the copied context       ``set_thread_parent``
+a click while a cell runs     waits for its end       is handled at once       waits, unless the comm is told not to
+============================  ======================  =======================  ================================
+
+So displays and errors of a thread are sent past an ipykernel 6 under the cell's own header, and a cell that waits there
+has no Cancel button: Stop does the same.
+"""
 
 from __future__ import annotations
 
