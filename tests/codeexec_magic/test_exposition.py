@@ -111,7 +111,17 @@ def test_rules_are_rules_and_fire() -> None:
 
 def test_dashboard_asks_for_what_there_is(reading: Reading, tmp_path: Path) -> None:
     """Its queries parse, name only figures that exist, and its panels do not overlap."""
-    panels = json.loads(DASHBOARD.read_text())["panels"]
+    dashboard = json.loads(DASHBOARD.read_text())
+    panels = dashboard["panels"]
+    assert dashboard["uid"]
+    variables = {f"${{{one['name']}}}": one for one in dashboard["templating"]["list"]}
+    for one in (*panels, *(target for panel in panels for target in panel["targets"])):
+        assert one["datasource"]["type"] == variables[one["datasource"]["uid"]]["query"] == "prometheus"
+    for panel in panels:
+        assert panel["title"]
+        assert panel["type"] in ("stat", "timeseries")
+        letters = [target["refId"] for target in panel["targets"]]
+        assert letters == sorted(set(letters))
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     told = exposition(reading)
     names = set(re.findall(r"^(\w+)", re.sub(r"^#.*$", "", told, flags=re.MULTILINE), re.MULTILINE))
@@ -124,7 +134,7 @@ def test_dashboard_asks_for_what_there_is(reading: Reading, tmp_path: Path) -> N
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert not seen & cells
-        assert at["x"] + at["w"] <= 24
+        assert 0 <= at["x"] < at["x"] + at["w"] <= 24
         seen |= cells
     assert len({panel["id"] for panel in panels}) == len(panels)
     as_rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
