@@ -209,6 +209,13 @@ class Collector:
             self._ready.append({"type": "truncated", "name": "display", "bytes": size})
 
 
+def _fits(mime: str, value: Any) -> bool:
+    """Whether a notebook may hold this: JSON of any kind where the type says so, text everywhere else."""
+    if "/" not in mime:
+        return False
+    return mime.endswith(("/json", "+json")) or isinstance(value, str)
+
+
 def _checked(message: dict[str, Any]) -> dict[str, Any] | None:
     """The event with its known fields only, or nothing if it is none."""
     kind = message["type"]
@@ -217,7 +224,7 @@ def _checked(message: dict[str, Any]) -> dict[str, Any] | None:
     if kind not in ("display_data", "update_display_data", "execute_result"):
         return None
     data, metadata = message.get("data"), message.get("metadata")
-    if not isinstance(data, dict) or not all("/" in mime for mime in data):
+    if not isinstance(data, dict) or not all(_fits(mime, value) for mime, value in data.items()):
         return None
     event: dict[str, Any] = {"type": kind, "data": data, "metadata": metadata if isinstance(metadata, dict) else {}}
     transient = message.get("transient")

@@ -13,6 +13,8 @@ from codeexec_magic.contract import DEFAULT_LIMITS, HARD_AFTER_SOFT_S, ErrorInfo
 
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LIST_CAP: Final = 256
+#: characters kept of a traceback; the runner keeps to less by itself
+_TRACEBACK_CAP: Final = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -230,5 +232,15 @@ def _report(end: Any) -> dict[str, Any] | None:
 def _error(end: Mapping[str, Any]) -> ErrorInfo:
     error = end["error"]
     lines = error.get("traceback")
-    kept = tuple(str(line) for line in lines[:_LIST_CAP]) if isinstance(lines, list) else ()
-    return ErrorInfo(str(error.get("ename") or "Error")[:256], str(error.get("evalue") or "")[: 64 << 10], kept)
+    kept, room = [], _TRACEBACK_CAP
+    for line in lines[:_LIST_CAP] if isinstance(lines, list) else ():
+        kept.append(str(line)[:room])
+        room -= len(kept[-1])
+    return ErrorInfo(
+        _short(error.get("ename") or "Error", 256), _short(error.get("evalue") or "", 64 << 10), tuple(kept)
+    )
+
+
+def _short(value: Any, cap: int) -> str:
+    # only text is made text: anything else could be huge, and is no name or message
+    return value[:cap] if isinstance(value, str) else "Error"

@@ -185,7 +185,13 @@ class Run:
             evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
             if self.collector.end is not None:
                 self.collector.end.pop("token", None)
+                self._keep_asked_values(self.collector.end)
         self.send({"op": "outcome", **evidence})
+
+    def _keep_asked_values(self, end: dict[str, Any]) -> None:
+        assert self.request is not None
+        values, asked = end.get("values"), self.request.get("outputs") or []
+        end["values"] = {name: values[name] for name in asked if name in values} if isinstance(values, dict) else {}
 
     def _evidence(self, environment: dict[str, Any]) -> dict[str, Any]:
         box, now = self.box, time.monotonic()

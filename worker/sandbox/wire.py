@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import Any, Final, NoReturn
 
@@ -61,7 +62,7 @@ def loads(data: bytes) -> Any:
     if depth(data) > MAX_DEPTH:
         raise BadJson("nested too deeply")
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as err:
         raise BadJson(str(err)) from None
     return clean(value)
@@ -114,6 +115,14 @@ def clean_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def _finite(text: str) -> float:
+    # 1e999 is read as infinity, which could not be written as JSON again
+    number = float(text)
+    if not math.isfinite(number):
+        raise BadJson(f"{text[:32]} is too large a number")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -165,6 +165,27 @@ EXPECTED: dict[str, Expect] = {
     "142": Expect((R.OK,), lambda seen: "żółw 東京 🎉" in seen.stdout and "note" in seen.stderr),
     "143": Expect((R.OK,), _says("ok")),
     "900": _CONTAINED,
+    "901": Expect((R.ERROR,), lambda seen: _ename(seen) == "ZeroDivisionError" and seen.stdout == "token\n"),
+    "902": Expect((R.OK,), lambda seen: "sent" in seen.stdout and _is_strict(seen)),
+    "903": Expect(
+        (R.OK,), lambda seen: "shown" in seen.stdout and _is_strict(seen) and max(map(len, _ids(seen))) <= 256
+    ),
+    "904": Expect((R.OK, R.OUTPUT), lambda seen: len(seen.events) < 20_000 and seen.outcome.truncated["display"] > 0),
+    "905": _CONTAINED,
+    "906": _CONTAINED,
+    "907": _CONTAINED,
+    "908": _CONTAINED,
+    "909": Expect((R.OK, R.EXIT, R.ERROR, R.TIMEOUT), _says("before"), SHORT),
+    "910": Expect((R.OK,), lambda seen: "main done" in seen.stdout and seen.seconds < 5),
+    "911": Expect((R.OK, R.SIGNAL), _says("killing")),
+    "912": Expect((R.TIMEOUT,), lambda seen: "hard limit" in seen.outcome.verdict and "stopping" in seen.stdout, SHORT),
+    "913": Expect((R.EXIT,), _says("replaced")),
+    "914": Expect((R.EXIT,), _says("closing")),
+    "915": Expect((R.OK, R.ERROR), lambda seen: "main done" in seen.stdout and seen.seconds < 5),
+    "916": Expect((R.OK, R.OUTPUT), _says("parts")),
+    "917": Expect((R.MEMORY,), lambda seen: not seen.outcome.values and _size(seen) < 1 << 20),
+    "918": Expect((R.OK, R.EXIT), lambda seen: bool(seen.stdout)),
+    "919": _CONTAINED,
 }
 
 
@@ -184,6 +205,21 @@ EXPECTED_1: dict[str, Expect] = {
 
 def _ename(seen: Seen) -> str:
     return seen.outcome.error.ename if seen.outcome.error else ""
+
+
+def _ids(seen: Seen) -> list[str]:
+    return [event["transient"]["display_id"] for event in seen.events if "transient" in event]
+
+
+def _size(seen: Seen) -> int:
+    return len(json.dumps([seen.events, seen.outcome.error.as_dict() if seen.outcome.error else None]))
+
+
+def _is_strict(seen: Seen) -> bool:
+    """Whether a browser, a notebook file and Redis can take every event."""
+    json.dumps(seen.events, allow_nan=False, ensure_ascii=False).encode()
+    bundles = [event["data"] for event in seen.events if "data" in event]
+    return all(isinstance(v, str) or k.endswith("json") for bundle in bundles for k, v in bundle.items())
 
 
 def _interleaved(seen: Seen) -> bool:
@@ -375,4 +411,4 @@ def test_a_guard_switched_off_is_noticed(guard: str, number: str, canaries: Cana
 def test_every_case_is_expected() -> None:
     """No case file lacks an expectation, and no expectation its file."""
     assert {path.name[:3] for path in CASES.glob("*.py")} == set(EXPECTED)
-    assert len(EXPECTED) == 90
+    assert len(EXPECTED) == 109

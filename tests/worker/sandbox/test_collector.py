@@ -114,6 +114,8 @@ def test_the_worst_end_counts() -> None:
     [
         {"type": "display_data", "data": []},
         {"type": "display_data", "data": {"no mime": 1}},
+        {"type": "display_data", "data": {"text/plain": 5}},
+        {"type": "display_data", "data": {"text/plain": "x", "text/html": ["a"]}},
         {"type": "execute_result"},
         {"type": "stream", "name": "stdout", "text": "forged"},
         {"type": "truncated", "name": "stdout", "bytes": 1},

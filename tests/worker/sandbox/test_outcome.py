@@ -88,6 +88,15 @@ def test_nonsense_reports_do_not_crash(end: Any) -> None:
     assert judge({"status": exited(1), "end": end}, LIMITS).reason in (Reason.ERROR, Reason.EXIT)
 
 
+def test_a_forged_error_of_megabytes_is_cut() -> None:
+    """What a cell claims of its error costs no more than an honest one."""
+    claim = {"ename": "E" * 9999, "evalue": ["v"] * 99999, "traceback": ["t" * 99999] * 999, "kinds": []}
+    error = judge({"status": exited(1), "end": {"status": "error", "error": claim}}, LIMITS).error
+    assert error is not None
+    assert error.evalue == "Error"
+    assert len(error.ename) + sum(map(len, error.traceback)) <= (256 << 10) + 256
+
+
 def test_values_only_with_success() -> None:
     """A failed run returns no values."""
     assert judge({"status": exited(0), "end": OK}, LIMITS).values == {"a": 1}

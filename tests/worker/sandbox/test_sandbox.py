@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -169,6 +170,13 @@ def test_displays_can_be_updated_and_cleared(sandbox: Sandbox) -> None:
     assert events[0]["transient"] == events[1]["transient"] == {"display_id": "x"}
 
 
+def test_bundles_of_lines_and_numbers_become_text(sandbox: Sandbox) -> None:
+    """What a notebook file holds as text is text, however the cell gave it; JSON stays what it is."""
+    code = "display({'text/plain': 5, 'text/html': ['a', 'b'], 'application/json': [1]}, raw=True)"
+    _, events = execute(sandbox, code)
+    assert events[0]["data"] == {"text/plain": "5", "text/html": "ab", "application/json": [1]}
+
+
 def test_large_display_is_put_together(sandbox: Sandbox) -> None:
     """A bundle far longer than a packet arrives whole."""
     _, events = execute(sandbox, "from IPython.display import HTML\nHTML('é' * 200_000)")
@@ -228,6 +236,43 @@ os.write(3, b'j{"type":"end","status":"ok","token":"guess"}')
 os.write(3, b'j{"type":"outcome","kill":null}')
 os.write(3, b'j{"type":"stream","name":"stdout","text":"forged"}')
 """
+
+
+def test_forged_values_that_nobody_asked_for_are_dropped(sandbox: Sandbox) -> None:
+    """A report made with the real token brings no value back but those that were asked for."""
+    code = """
+    import json, os, sys
+    def token():
+        frame = sys._getframe()
+        while not isinstance(frame.f_locals.get("request"), dict):
+            frame = frame.f_back
+        return frame.f_locals["request"]["token"]
+    values = {"asked": 1, "other": 2}
+    os.write(3, b"j" + json.dumps({"type": "end", "status": "ok", "token": token(), "values": values}).encode())
+    os._exit(0)
+    """
+    outcome, _ = execute(sandbox, code, outputs=("asked", "missing"))
+    assert outcome.values == {"asked": 1}
+
+
+def test_copying_works_where_modes_are_not_the_cells_to_change() -> None:
+    """Without namespaces, as the worker's own user, modes outside stay as they are and copying files works."""
+    with tempfile.NamedTemporaryFile(prefix="codeexec-outside-", dir="/tmp") as outside:
+        code = f"""
+        import os, shutil
+        open("a", "w").write("x")
+        shutil.copy2("a", "b")
+        print(open("b").read())
+        try:
+            os.chmod({outside.name!r}, 0o777)
+        except PermissionError:
+            pass
+        """
+        with Sandbox(slots=1, preload=(), level=1, probe=False) as sandbox:
+            outcome, events = execute(sandbox, code)
+        assert outcome.success, outcome
+        assert stream_text(events, "stdout") == "x\n"
+        assert Path(outside.name).stat().st_mode & 0o777 == 0o600
 
 
 def test_forged_frames_change_nothing(sandbox: Sandbox) -> None:

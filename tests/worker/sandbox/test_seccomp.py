@@ -99,3 +99,16 @@ def test_without_namespaces_there_are_no_sockets(machine: str) -> None:
     for row in (*seccomp.SHARED_OBJECTS, *seccomp.UNSEEN_MEMORY):
         assert evaluate(program, machine, row[column]) == ERRNO | errno.ENOSYS
         assert evaluate(build(machine), machine, row[column]) == ALLOW
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_files_of_the_worker_keep_modes_and_owners(machine: str) -> None:
+    """Where the cell's user owns files of the host, what changes them without opening them does nothing."""
+    column = 1 if machine == "x86_64" else 2
+    for shared in (True, False):
+        program = build(machine, shared_owner=shared)
+        for rows, error in ((seccomp.MODES, 0), (seccomp.OWNERS, errno.EPERM), (seccomp.ATTRIBUTES, errno.EOPNOTSUPP)):
+            for row in rows:
+                if row[column] is not None:
+                    answer = evaluate(program, machine, row[column])
+                    assert answer == (ERRNO | error if shared else ALLOW), row[0]

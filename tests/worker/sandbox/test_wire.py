@@ -61,6 +61,8 @@ def test_depth_agrees_with_the_value(value: object) -> None:
         b"[" * 65 + b"]" * 65,
         b"NaN",
         b"[-Infinity]",
+        b"1e999",
+        b'{"a": [-1e400]}',
         b"9" * 100_000,
         b"\xff",
         b"",

@@ -171,7 +171,12 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
         inet = spawn.level >= 2 or spawn.network
         private = spawn.level >= 2
         program = seccomp.build(
-            linux.machine(), inet=inet, unix=private, ipc=private, unseen_memory=spawn.unseen_memory
+            linux.machine(),
+            inet=inet,
+            unix=private,
+            ipc=private,
+            unseen_memory=spawn.unseen_memory,
+            shared_owner=not private and not spawn.uid,
         )
         linux.install_filter(program)
     return {

@@ -279,7 +279,13 @@ def _cut(text: str) -> str:
 def _bundle(data: Any) -> dict[str, Any]:
     out = {}
     for mime, value in dict(data).items():
-        out[str(mime)] = base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        mime = str(mime)
+        if isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        elif not isinstance(value, str) and not mime.endswith(("/json", "+json")):
+            # text in lines is legal in a notebook; everything else must be made text, as it would be when shown
+            value = "".join(map(str, value)) if isinstance(value, list) else str(value)
+        out[mime] = value
     return out
 
 

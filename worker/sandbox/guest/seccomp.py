@@ -107,6 +107,37 @@ SHARED_OBJECTS: Final[tuple[tuple[str, int, int], ...]] = (
 #: memory that sampling cannot see; refused only where there is no memory cgroup
 UNSEEN_MEMORY: Final[tuple[tuple[str, int, int], ...]] = (("memfd_create", 319, 279), ("shmget", 29, 194))
 
+#: changes of modes and times that a file's owner may make without opening it, which Landlock does not see. Only where
+#: the cell's user is the worker's own, and then ignored as on a file system without them: copying a file must work
+MODES: Final[tuple[tuple[str, int | None, int | None], ...]] = (
+    ("chmod", 90, None),
+    ("fchmod", 91, 52),
+    ("fchmodat", 268, 53),
+    ("fchmodat2", 452, 452),
+    ("utime", 132, None),
+    ("utimes", 235, None),
+    ("futimesat", 261, None),
+    ("utimensat", 280, 88),
+)
+#: of the same kind, but with an error that programs know from such file systems
+OWNERS: Final[tuple[tuple[str, int | None, int | None], ...]] = (
+    ("chown", 92, None),
+    ("fchown", 93, 55),
+    ("lchown", 94, None),
+    ("fchownat", 260, 54),
+)
+ATTRIBUTES: Final[tuple[tuple[str, int, int], ...]] = (
+    ("setxattr", 188, 5),
+    ("lsetxattr", 189, 6),
+    ("fsetxattr", 190, 7),
+    ("removexattr", 197, 14),
+    ("lremovexattr", 198, 15),
+    ("fremovexattr", 199, 16),
+    ("setxattrat", 463, 463),
+    ("removexattrat", 466, 466),
+    ("file_setattr", 469, 469),
+)
+
 _CALLS: Final = {
     "clone": (56, 220),
     "socket": (41, 198),
@@ -173,7 +204,7 @@ class Assembler:
         return b"".join(struct.pack("HBBI", *instruction) for instruction in self._code)
 
 
-def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: bool) -> bytes:
+def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: bool, shared_owner: bool = False) -> bytes:
     """Make the filter for one architecture.
 
     Args:
@@ -182,6 +213,7 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
         unix: unix sockets may be made; without a mount namespace they reach services of the host.
         ipc: System V and POSIX queues may be made; without an ipc namespace they stay on the host.
         unseen_memory: memory that belongs to no process's address space may be made (a cgroup counts it).
+        shared_owner: files of the host belong to the cell's user, so that nothing of theirs may be changed.
     """
     column = ("x86_64", "aarch64").index(machine)
     out = Assembler()
@@ -196,6 +228,9 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
     out.refuse_calls(number for number in numbers if number is not None)
     absent = [*ABSENT, *(() if unseen_memory else UNSEEN_MEMORY), *(() if ipc else SHARED_OBJECTS)]
     out.refuse_calls(sorted({row[1] if column == 0 else row[2] for row in absent}), errno.ENOSYS)
+    if shared_owner:
+        for rows, error in ((MODES, 0), (OWNERS, errno.EPERM), (ATTRIBUTES, errno.EOPNOTSUPP)):
+            out.refuse_calls((row[1 + column] for row in rows if row[1 + column] is not None), error)  # type: ignore[misc]
     families = [_AF_UNIX] * unix + [_AF_INET, _AF_INET6] * inet
     for name, body in {
         "clone": _masked(0, _NEW_NAMESPACES),
