@@ -50,7 +50,7 @@ _DATA_IMAGE: Final = re.compile(r"data:image/(png|jpeg|gif|webp);base64,", re.I)
 _LEANS_ON: Final = re.compile(r"<\s*(script|svg|canvas|iframe|form|input|button|style(?!\s+scoped))\b", re.I)
 #: commands with which MathJax may link, style or load
 _LATEX_UNSAFE: Final = re.compile(
-    r"\\\s*(href|url|style|class|cssId|data|require|unicode|bbox|includegraphics)\b", re.I
+    r"\\\s*(href|url|style|class|cssId|data|html\w*|mmlToken|csname|require|unicode|bbox|includegraphics)\b", re.I
 )
 #: any terminal escape sequence: CSI, OSC/DCS/SOS/PM/APC up to its end, two-byte ones; the 8-bit forms too
 _ESCAPES: Final = re.compile(

@@ -129,7 +129,11 @@ def test_unknown_types_are_dropped(mime: str) -> None:
 def test_latex() -> None:
     """Formulas pass, links and styles in them do not."""
     assert Policy().bundle({"text/latex": "$\\frac{1}{2}$"})["text/latex"]
-    for hostile in ("$\\href{javascript:alert(1)}{x}$", "$\\style{position:fixed}{x}$", "$\\require{html}$"):
+    for hostile in (
+        "$\\href{javascript:alert(1)}{x}$", "$\\style{position:fixed}{x}$", "$\\require{html}$",
+        "$\\htmlStyle{position:fixed}{x}$", "$\\htmlData{commandlinker-command=x}{x}$", "$\\html{<script>}$",
+        '$\\mmlToken{mi}[href="javascript:alert(1)"]{x}$', "$\\csname href\\endcsname{javascript:alert(1)}{x}$",
+    ):  # fmt: skip
         assert "text/latex" not in Policy().bundle({"text/latex": hostile})
 
 
