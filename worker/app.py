@@ -25,6 +25,7 @@ from kombu.entity import Exchange, Queue
 from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import BadSetting, CodeExecError
 from codeexec_magic.settings import WorkerSettings, database
+from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from worker import inbox
 from worker.runtime import Runtime
 
@@ -68,6 +69,9 @@ def configuration(settings: WorkerSettings) -> dict[str, Any]:
             "ack_emulation": False,
             "health_check_interval": 10,
             "socket_keepalive": True,
+            # by default kombu waits for ever: a connection that went half open under its timers stopped the main loop
+            "socket_timeout": REPLY_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "priority_steps": [0],
             "client_name": "codeexec-worker",
         },

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from proxy import Proxy
 from support import PrivateServer, process_alive, processes_mentioning, wait_until
 
 from codeexec_magic import Client
@@ -30,11 +31,15 @@ class Cluster:
         slots: cells at a time in each worker.
         workers: how many supervised workers.
         env: further variables for the workers.
+        proxied: the workers reach the server by TCP, through ``proxy``.
     """
 
-    def __init__(self, slots: int = 2, workers: int = 1, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, slots: int = 2, workers: int = 1, env: dict[str, str] | None = None, proxied: bool = False
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="cxchaos-"))
         self.server = PrivateServer(self.directory).start()
+        self.proxy = Proxy(self.server.socket) if proxied else None
         self.ledger = self.directory / "ledger"
         self.ledger.touch()
         self.failpoints = self.directory / "failpoints"
@@ -42,8 +47,8 @@ class Cluster:
         self.slots = slots
         self.env = {
             **os.environ,
-            "CELERY_BROKER_URL": self.server.url,
-            "CELERY_RESULT_BACKEND": self.server.backend_url,
+            "CELERY_BROKER_URL": self.proxy.url(0) if self.proxy else self.server.url,
+            "CELERY_RESULT_BACKEND": self.proxy.url(1) if self.proxy else self.server.backend_url,
             "PYTHONPATH": str(Path(__file__).parent),
             "CHAOS_LEDGER": str(self.ledger),
             "CHAOS_FAILPOINT": str(self.failpoints),
@@ -152,6 +157,8 @@ class Cluster:
         for pid in self.worker_pids():
             os.kill(pid, signal.SIGKILL)
         self.server.stop()
+        if self.proxy:
+            self.proxy.close()
         wait_until(lambda: not self.leftovers(), 10, f"the end of {self.leftovers()}")
         shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -75,6 +75,16 @@ def deployment(redis_server: PrivateServer) -> Iterator[Deployment]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def test_another_pool_is_refused(deployment: Deployment) -> None:
+    """A worker told to fork for its tasks ends at once, with a line that names the option to change."""
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "prefork", "-c", "1", "-n", "p@%h"]
+    done = subprocess.run(
+        command, env=deployment.env, cwd=deployment.folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("codeexec worker: use the threads pool (-P threads)")
+
+
 def test_inspect(deployment: Deployment) -> None:
     """ping, active_queues and active answer; a running job is listed by its id, without its code."""
     assert "pong" in deployment.celery("inspect", "ping")
