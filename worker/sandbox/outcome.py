@@ -125,6 +125,8 @@ def _verdict(
         return f"error: {error.ename}: {first}" if first else f"error: {error.ename}"
     if evidence.get("oom_kills"):
         return f"ok, but child processes were killed at the memory limit of {limits.memory_mb} MB"
+    if evidence.get("cut"):
+        return "ok, but the process did not end within a second of the cell's end and was killed"
     return ""
 
 

@@ -490,6 +490,14 @@ def _imports(python: str, module: str) -> bool:
     return subprocess.run([python, "-I", "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
+def test_a_process_that_outlives_its_cell_is_told(sandbox: Sandbox) -> None:
+    """A cell that ended well while its threads go on is a success, and the verdict says what became of them."""
+    outcome, _ = execute(sandbox, "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()")
+    assert outcome.success
+    assert outcome.verdict == "ok, but the process did not end within a second of the cell's end and was killed"
+    assert execute(sandbox, "1")[0].verdict == ""
+
+
 def test_cancel_keeps_partial_output(sandbox: Sandbox) -> None:
     """A cancelled run keeps what it printed, and cancelling twice changes nothing."""
     run = sandbox.run(Cell("c", "import time\nprint('part')\ntime.sleep(60)", LIMITS))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import atexit
 import base64
 import builtins
-import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import types
 import warnings
 from typing import Any, Final, NoReturn
 
@@ -23,20 +21,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from . import packets
+from .failure import SoftTimeLimitExceeded, describe, users_part
 from .streams import Channel, Stream
-
-_EVALUE: Final = 16 << 10
-#: what the function that asked for a process calls
-_FORKS: Final = frozenset({"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn", "posix_spawnp"})
-_TRACEBACK: Final = 128 << 10
-
-
-class SoftTimeLimitExceeded(Exception):
-    """The cell's soft time limit has passed."""
-
-
-# what users catch and what tracebacks show must not name a module of ours
-SoftTimeLimitExceeded.__module__ = "builtins"
 
 channel: Final = Channel()
 
@@ -93,7 +79,7 @@ class Shell(InteractiveShell):
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         etype, evalue, trace = super()._get_exc_info(exc_tuple)  # type: ignore[no-untyped-call, unused-ignore]
-        return etype, evalue, _users_part(trace)
+        return etype, evalue, users_part(trace, _soft_limit.__code__.co_filename)
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         self.failure = describe(etype, evalue, stb)
@@ -231,51 +217,6 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def describe(etype: Any, evalue: Any, lines: Any) -> dict[str, Any]:
-    """An exception as capped text."""
-    try:
-        text = str(evalue)
-    except BaseException as err:
-        text = f"<str() of the exception failed: {type(err).__name__}>"
-    kept, room = [], _TRACEBACK
-    for line in lines:
-        line = str(line)
-        if len(line) > room:
-            kept.append(line[:room] + "\n... traceback cut")
-            break
-        kept.append(line)
-        room -= len(line)
-    name = str(getattr(etype, "__name__", etype))[:256]
-    # the class tells, not its name: a cell may call its own exception MemoryError
-    builtin = [kind.__name__ for kind in (MemoryError, SoftTimeLimitExceeded) if _is(etype, kind)]
-    if _task_refused(evalue, text):
-        builtin.append("TaskRefused")
-    return {"ename": name, "evalue": _cut(text), "traceback": kept, "kinds": builtin, "errno": _errno(evalue)}
-
-
-def _task_refused(error: Any, text: str) -> bool:
-    """Whether the error is that of a fork or of a thread's start; a socket that would block has the same number."""
-    if isinstance(error, RuntimeError):
-        return text.startswith("can't start new thread")
-    trace = getattr(error, "__traceback__", None)
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return _errno(error) == errno.EAGAIN and trace is not None and not _FORKS.isdisjoint(trace.tb_frame.f_code.co_names)
-
-
-def _is(etype: Any, kind: type) -> bool:
-    return isinstance(etype, type) and issubclass(etype, kind)
-
-
-def _errno(error: Any) -> int | None:
-    number = getattr(error, "errno", None) if isinstance(error, OSError) else None
-    return number if isinstance(number, int) else None
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _EVALUE else text[:_EVALUE] + f"... ({len(text)} characters)"
-
-
 def _bundle(data: Any) -> dict[str, Any]:
     out = {}
     for mime, value in dict(data).items():
@@ -316,19 +257,6 @@ def _exit_code(problem: SystemExit) -> int:
         return problem.code & 0xFF
     print(problem.code, file=sys.stderr)
     return 1
-
-
-def _users_part(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """A traceback without the frames of this package at its end: the user's line is what raised."""
-    links = []
-    while trace is not None:
-        links.append(trace)
-        trace = trace.tb_next
-    while len(links) > 1 and links[-1].tb_frame.f_code.co_filename == _soft_limit.__code__.co_filename:
-        links.pop()
-    for link in reversed(links):
-        trace = types.TracebackType(trace, link.tb_frame, link.tb_lasti, link.tb_lineno)
-    return trace
 
 
 def _soft_limit(_signal: int, _frame: Any) -> None:
