@@ -213,9 +213,9 @@ class Board:
             f"<div>{self.workers()}</div></div>"
             f"{self.curves()}"
         )
-        lists = f"<h4>Latest jobs</h4>{tables.jobs_html(states)}" if states else ""
+        lists = f'<h4 style="margin-top:12px">Latest jobs</h4>{tables.jobs_html(states)}' if states else ""
         if self.reading.letters:
-            lists += tables.dead_letters_html(self.reading.letters)
+            lists += tables.dead_letters_html(self.reading.letters, self.reading.dead)
         return theme.frame(f"{CSS}{body}{lists}")
 
     def snapshot_text(self) -> str:
@@ -223,7 +223,7 @@ class Board:
         states = [row.state for row in self.reading.jobs]
         parts = [self.text()]
         parts += [tables.jobs_text(states)] if states else []
-        parts += [tables.dead_letters_text(self.reading.letters)] if self.reading.letters else []
+        parts += [tables.dead_letters_text(self.reading.letters, self.reading.dead)] if self.reading.letters else []
         return "\n".join(parts)
 
     def _rate(self, total: Callable[[Sample], int]) -> float | None:

@@ -148,7 +148,7 @@ class LetterList:
         self._back = rows.button("‹", lambda: self._turn(-1), hint="newer")
         self._on = rows.button("›", lambda: self._turn(1), hint="older")
         self._shut = rows.button("Close", lambda: self.tell(None))
-        self._shut.layout.display = "none"
+        self._shut.layout.align_self, self._shut.layout.display = "flex-start", "none"
         head = rows.line(self._title, self._requeue_all.box, self._purge.box, self._back, self._on)
         self.box = widgets.VBox(
             [head, self._rows.box, self._note, self._shut, self._story], layout=widgets.Layout(margin="0")
@@ -207,7 +207,7 @@ def _job_item(row: JobRow) -> rows.Item:
     body = (
         f'<div class="cxm-jobrow" data-task="{escaped(state.id)}" data-state="{state.status}">{theme.task_id(state.id)}'
         f'<span class="cxm-clip" title="{escaped(render.headline(state), 200)}">{status}</span>'
-        f'<span class="cxm-clip"><code>{cell}</code>{tail}</span>'
+        f'<span class="cxm-clip cxm-what"><code>{cell}</code>{tail}</span>'
         f'<span class="cxm-clip cxm-dim" title="{place}">{place}</span><span class="cxm-n">{run}</span>'
         f'<span class="cxm-n cxm-dim">{age(row.age_s) if row.age_s >= 60 or not state.done else "< 1 min"}</span>'
         f'<span class="cxm-n cxm-dim">{escaped(_time(row))}</span></div>'

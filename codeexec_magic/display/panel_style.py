@@ -35,6 +35,8 @@ height:24px;line-height:22px;font-size:12px;padding:0 10px;width:auto!important}
 .cxm-letter{grid-template-columns:64px 158px minmax(0,1fr) 34px 62px 96px;padding:3px 0}
 .cxm-letter .cxm-all{grid-column:1/-1}
 .cxm-clip{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0}
+.cxm-what{display:flex;align-items:baseline}.cxm-what>*{overflow:hidden;text-overflow:ellipsis;white-space:nowrap!important}
+.cxm-what>code:not(:last-child){flex:0 1 auto;max-width:60%}.cxm-what>.cxm-tail{flex:1 1 0}
 .cxm-head{color:var(--cx-dim);font-size:11.5px;padding:2px 136px 2px 0;border-bottom:1px solid var(--cx-line);
 box-sizing:border-box}
 .cxm-n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}

@@ -50,8 +50,8 @@ def first_line(state: JobState) -> str:
     return state.label or _first_line(state.code)
 
 
-def dead_letters_html(letters: Sequence[DeadLetter]) -> str:
-    """One row per dead letter."""
+def dead_letters_html(letters: Sequence[DeadLetter], total: int = 0) -> str:
+    """One row per dead letter; ``total``: how many there are, if these are only the latest."""
     if not letters:
         return theme.frame('<div class="cxm-dim">No dead letters</div>')
     head = "<tr><th>Task</th><th>Reason</th><th>Cell</th><th>Queue</th><th class=cxm-n>Runs</th><th>When</th></tr>"
@@ -64,12 +64,12 @@ def dead_letters_html(letters: Sequence[DeadLetter]) -> str:
     )
     hint = '<div class="cxm-note">%remote_dlq show|requeue|edit|drop ID · %remote_dlq purge</div>'
     return theme.frame(
-        f"<h4>{plural(len(letters), 'dead letter')}</h4><div class='cxm-wide'><table>{head}{rows}</table></div>{hint}"
+        f"<h4>{_how_many(letters, total)}</h4><div class='cxm-wide'><table>{head}{rows}</table></div>{hint}"
     )
 
 
-def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
-    """One line per dead letter."""
+def dead_letters_text(letters: Sequence[DeadLetter], total: int = 0) -> str:
+    """One line per dead letter; ``total``: how many there are, if these are only the latest."""
     if not letters:
         return "no dead letters"
     lines = [
@@ -77,7 +77,13 @@ def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
         f"{plural(len(letter.attempts), 'run')}  {shown(letter.label or _first_line(letter.code), 50)}"
         for letter in letters
     ]
+    lines += [f"  {_how_many(letters, total)}"] if total > len(letters) else []
     return "\n".join([*lines, "%remote_dlq show|requeue|edit|drop ID · %remote_dlq purge"])
+
+
+def _how_many(letters: Sequence[DeadLetter], total: int) -> str:
+    number = max(total, len(letters))
+    return plural(number, "dead letter") + (f", the latest {len(letters)}" if number > len(letters) else "")
 
 
 def dead_letter_html(letter: DeadLetter) -> str:

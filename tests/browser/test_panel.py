@@ -336,6 +336,23 @@ def test_a_reloaded_page_goes_on(notebook: Open, cluster: LiveCluster) -> None:
     assert "Error displaying widget" not in book.text(1)
 
 
+def test_a_running_job_shows_its_tail_and_is_cancelled(notebook: Open, cluster: LiveCluster) -> None:
+    """Its row has room for the last line it wrote, however long its label, and a button that ends it."""
+    ticks = "import time\nfor i in range(1500):\n    print('tick', i, flush=True)\n    time.sleep(.2)"
+    job = cluster.client.submit(ticks, cache=False, timeout=80, label="long " * 30)
+    book = notebook("%remote_queue")
+    box = panel(book)
+    row = box.locator(".cxm-item").filter(has=box.page.locator(f'[data-task="{job.id}"]'))
+    tail = row.locator(".cxm-tail")
+    book.poll(lambda: tail.count() and "tick" in tail.inner_text(), 30, "the last line")
+    first = tail.inner_text()
+    book.poll(lambda: tail.inner_text() != first, 30, "the next line")
+    assert tail.evaluate("at => at.clientWidth > 40")
+    row.get_by_role("button", name="Cancel").click()
+    book.poll(lambda: "Cancelled" in row.inner_text(), 30, "the end")
+    assert job.result(10).status == "cancelled"
+
+
 def test_requeue_all_asks_first(notebook: Open, cluster: LiveCluster) -> None:
     """No leaves every dead letter where it is, Yes runs them all again; one that is gone keeps none of the others."""
     client, store = cluster.client, cluster.client.store

@@ -168,6 +168,9 @@ def test_a_snapshot_says_when_and_everything() -> None:
     assert "2 queued" in text
     assert "w1: 1/2 busy, isolation level 2" in text
     assert "<script" not in html
+    some = Board(reading(dead=8, letters=(DeadLetter("t", "c", "", QUEUE, "cpu", None, "", (), "", "", ()),) * 2))
+    for told in (some.snapshot_html(), some.snapshot_text()):
+        assert "8 dead letters, the latest 2" in told
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 1), (0.3, 0.5), (1, 2), (99, 200), (142, 200), (7000, 10_000)])
