@@ -31,12 +31,12 @@ height:24px;line-height:22px;font-size:12px;padding:0 10px;width:auto!important}
 .cxm-stale .cxm-data{opacity:.5}
 .cxm-item{border-bottom:1px solid var(--jp-border-color2,#e0e0e0);min-height:30px}
 .cxm-jobrow,.cxm-letter{display:grid;gap:0 10px;align-items:center;font-size:12.5px;width:100%}
-.cxm-jobrow{grid-template-columns:64px 158px minmax(0,1.6fr) minmax(0,1fr) 30px 52px 76px}
+.cxm-jobrow{grid-template-columns:64px 158px minmax(0,1.9fr) minmax(0,1fr) 30px 52px 76px;gap:0 8px}
 .cxm-letter{grid-template-columns:64px 158px minmax(0,1fr) 34px 62px 96px;padding:3px 0}
 .cxm-letter .cxm-all{grid-column:1/-1}
 .cxm-clip{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0}
 .cxm-what{display:flex;align-items:baseline}.cxm-what>*{overflow:hidden;text-overflow:ellipsis;white-space:nowrap!important}
-.cxm-what>code:not(:last-child){flex:0 1 auto;max-width:60%}.cxm-what>.cxm-tail{flex:1 1 0}
+.cxm-what>code:not(:last-child){flex:0 1 auto;max-width:45%}.cxm-what>.cxm-tail{flex:1 1 0}
 .cxm-head{color:var(--cx-dim);font-size:11.5px;padding:2px 136px 2px 0;border-bottom:1px solid var(--cx-line);
 box-sizing:border-box}
 .cxm-n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
