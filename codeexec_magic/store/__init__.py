@@ -29,8 +29,9 @@ Keys, all below ``codeexec:{namespace}:``, and what keeps them from growing for 
 - ``reconciler`` (string): lock of the worker that repairs now. 0.9 s.
 """
 
+from codeexec_magic.store.answers import Begun, Submission
 from codeexec_magic.store.connection import broker_errors, connect
-from codeexec_magic.store.jobs import Begun, JobStore, Submission
+from codeexec_magic.store.jobs import JobStore
 from codeexec_magic.store.state import JobState, Snapshot
 
 __all__ = ["Begun", "JobState", "JobStore", "Snapshot", "Submission", "broker_errors", "connect"]

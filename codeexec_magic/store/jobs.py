@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -22,50 +21,9 @@ from codeexec_magic.contract import (
 )
 from codeexec_magic.errors import DecodeError, JobNotFound
 from codeexec_magic.settings import Settings
+from codeexec_magic.store.answers import Begun, Event, Submission, Sweep, events_of, pairs, read_events
 from codeexec_magic.store.connection import broker_errors, connect
-from codeexec_magic.store.state import Snapshot, load_event
-
-Event = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What became of a submission."""
-
-    outcome: str  #: queued, follow (an identical cell is on its way), hit (cached), full or known (already there)
-    depth: int = 0  #: jobs in line, this one included
-    listeners: int = 0  #: workers on the queue
-    leader: str | None = None  #: the job whose run answers
-    result: ExecutionResult | None = None  #: of a hit
-    events: tuple[Event, ...] = ()  #: of a hit
-
-    def events_before_end(self) -> list[Event]:
-        """What a hit replays."""
-        return [event for event in self.events if event["type"] not in ("end", "handover")]
-
-
-@dataclass(frozen=True)
-class Begun:
-    """An attempt that may run. Times are server milliseconds."""
-
-    request: ExecutionRequest
-    run: int  #: 1 for the first
-    failures: int
-    crashes: int
-    waited_ms: int
-    started_at_ms: int
-    attempts: tuple[Mapping[str, Any], ...] = field(default=())
-    submitted_at_ms: int = 0
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What the reconciler's pass found."""
-
-    due: int  #: retries sent
-    lost: int  #: jobs sent again whose message was lost
-    now_ms: int  #: by the server's clock
-    expired: tuple[str, ...]  #: jobs whose lease has run out
+from codeexec_magic.store.state import Snapshot
 
 
 @cache
@@ -131,7 +89,7 @@ class JobStore:
     def _hit(
         self, request: ExecutionRequest, origin: str, age_ms: int, result: str, entries: Any, now: int
     ) -> Submission:
-        events = tuple(_entries(entries))
+        events = tuple(events_of(entries))
         record = {
             "status": "succeeded",
             "reason": "ok",
@@ -324,7 +282,7 @@ class JobStore:
                 f"no job {task_id} (finished jobs are kept for {self.settings.result_ttl_s / 60:.0f} min)"
             )
         record, shown, place, listeners, now = answer
-        return Snapshot(task_id, _pairs(record), _pairs(shown), int(place), int(listeners), int(now))
+        return Snapshot(task_id, pairs(record), pairs(shown), int(place), int(listeners), int(now))
 
     def count(self, name: str) -> None:
         """Add one to a counter."""
@@ -347,23 +305,7 @@ class JobStore:
             answer: Any = self.redis.xread({f"{self.prefix}events:{task_id}": after}, block=block_ms)
         if not answer:
             return []
-        streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
-        # RESP3 wraps the entries of a stream once more
-        return [event for entries in streams for event in _entries(entries[0] if _nested(entries) else entries)]
-
-
-def _nested(entries: Any) -> bool:
-    return bool(entries) and isinstance(entries[0], list)
-
-
-def _entries(entries: Any) -> Iterable[Event]:
-    for entry_id, fields in entries:
-        pairs = fields if isinstance(fields, dict) else _pairs(fields)
-        yield load_event(pairs["e"], entry_id)
-
-
-def _pairs(flat: Any) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+        return read_events(answer)
 
 
 def _dumps(data: Any) -> str:
