@@ -484,3 +484,16 @@ def test_a_clock_set_back_delays_no_retry(store: JobStore) -> None:
     store.redis.zincrby(f"{store.prefix}retrying", 3_600_000, one.task_id)
     store.redis.set(f"{store.prefix}clock", store.now() + 3_600_000)
     wait_until(lambda: store.sweep([QUEUE], 4.0).due == 1, 10, "the retry")
+
+
+def test_waiting_for_a_retry_is_no_waiting_time(store: JobStore) -> None:
+    """Wait time runs from publication to start; the pause between two tries is on purpose and does not count."""
+    job = request("1")
+    store.submit(job)
+    assert begin(store, job.task_id).waited_ms < 3000
+    story = {"reason": "timeout"}
+    store.finish(job.task_id, "a1", "retry", Reason.TIMEOUT, story=story, charge="failures", delay_s=3.0)
+    wait_until(lambda: store.sweep([QUEUE], 60).due == 1, 20, "the retry is due")
+    again = store.begin(job.task_id, 2, "a2", "w")
+    assert isinstance(again, Begun)
+    assert again.waited_ms < 3000
