@@ -89,6 +89,8 @@ class Standbys:
         missing = list(ready["missing"])
         if self._cgroups is None:
             missing.append(f"cgroup: {self._no_cgroup}")
+            if self._level < 2 and self._root and not self._own_uid:
+                missing.append("processes: nothing limits them for root without a control group or a user of its own")
         return {
             "level": self._level,
             "userns": full,

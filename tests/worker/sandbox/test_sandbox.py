@@ -710,3 +710,10 @@ def test_short_of(tmp_path: Path) -> None:
     assert "are required" in (Sandbox(free_disk_mb=1 << 40).short_of() or "")
     with contextlib.suppress(OSError):
         assert Sandbox(free_disk_mb=1).short_of() is None
+
+
+def test_an_unlimited_number_of_processes_is_told() -> None:
+    """As root, without namespaces, control group and users of their own, cells may fork at will: the report says so."""
+    with Sandbox(slots=1, preload=(), level=1, cgroup=False, probe=False) as sandbox:
+        told = any(why.startswith("processes:") for why in sandbox.report["missing"])
+        assert told == (os.getuid() == 0 and not sandbox.report["own_uid"])
