@@ -26,8 +26,10 @@ from .run import Run
 from .standbys import TRIES, Standbys
 
 _MESSAGE: Final = 1 << 16
-#: how long a cell runs undisturbed before the standby that replaces its own is made beside it (seconds)
-_UNDISTURBED_S: Final = 0.005
+#: how long a cell runs undisturbed before the standby that replaces its own is made beside it (seconds). Counting a
+#: process into a control group holds up every fork and exit of the machine until readers of the lock are through: a
+#: short cell that ends meanwhile waits for that, 10 to 20 ms
+_UNDISTURBED_S: Final = 0.03
 
 
 class Launcher:
