@@ -598,13 +598,15 @@ def test_death_of_a_part(victim: int, level: int) -> None:
 
 def test_death_of_an_init_without_namespaces() -> None:
     """Where only ancestry ties a run together, its processes go even when its init is killed."""
-    code = "import os, time\nprint(os.getppid(), os.getpid(), os.fork() or os.setsid() or os.getpid())\ntime.sleep(60)"
+    # one process prints: lines of two would mix
+    code = "import os, time\nchild = os.fork()\nif not child:\n    os.setsid()\n    time.sleep(60)\n"
+    code += "print(os.getppid(), os.getpid(), child)\ntime.sleep(60)"
     with Sandbox(slots=1, preload=(), level=1, probe=False) as sandbox:
         printed: list[int] = []
 
         def on_event(event: dict[str, Any]) -> None:
             printed.extend(int(word) for word in event["text"].split() if word.isdigit())
-            if len(printed) == 6:
+            if len(printed) == 3:
                 os.kill(printed[0], signal.SIGKILL)
 
         outcome = sandbox.run(Cell("orphan", code, LIMITS)).wait(on_event)
