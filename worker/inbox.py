@@ -2,8 +2,8 @@
 
 Kombu decodes what BRPOP returns outside of any guard, and Celery trusts a message's headers: seen on 5.7.0, an entry
 that is not JSON, holds no object or names its task by a list ended the worker's main process. So a message is read here
-first. One that asks for our task, as the submit script writes it, is passed on
-with nothing in it but what we know; any other is counted, told to the log without its content, and forgotten.
+first. One that asks for our task, as the submit script writes it, is passed on with nothing in it but what we know; any
+other is counted, told to the log without its content, and forgotten.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class Reconciler:
         if now - self._outage_ended >= settle and uptime >= settle:
             for task_id in swept.expired:
                 self._bury(task_id)
-        self._repair_results()
-        self._repair_alerts()
+        self._repair_results(swept.now_ms)
+        self._repair_alerts(swept.now_ms)
 
     def _bury(self, task_id: str) -> None:
         """End the attempt of a worker that died, and run the job again or take it out of the queue."""
@@ -166,7 +166,7 @@ class Reconciler:
         if verdict == "ended":
             self._announce(replace(result, outputs=()), followers, letter)
 
-    def _repair_results(self) -> None:
+    def _repair_results(self, now: int) -> None:
         """A worker that died between recording an outcome and telling Celery leaves this to us."""
         with broker_errors(self.store.url):
             ended: Any = self.store.redis.zrevrangebyscore(
@@ -174,7 +174,6 @@ class Reconciler:
             )
         if not ended:
             return
-        now = self.store.now()
         for task_id in self._missing(ended):
             try:
                 snapshot = self.store.snapshot(task_id)
@@ -186,12 +185,10 @@ class Reconciler:
                 continue
         self._checked_ms = max(self._checked_ms, now - 10_000)
 
-    def _repair_alerts(self) -> None:
+    def _repair_alerts(self, now: int) -> None:
         """A worker that died between recording a dead letter and telling of it leaves this to us."""
         with broker_errors(self.store.url):
-            waiting: Any = self.store.redis.zrangebyscore(
-                f"{self.store.prefix}alerts", "-inf", self.store.now() - 2000, 0, 100
-            )
+            waiting: Any = self.store.redis.zrangebyscore(f"{self.store.prefix}alerts", "-inf", now - 2000, 0, 100)
         for task_id in waiting:
             try:
                 self._tell(dead_letter(self.store, task_id).as_dict())

@@ -7,7 +7,7 @@ import click
 from codeexec_magic.cli.root import Steps, client, help_if_alone
 from codeexec_magic.cli.run import read_source
 from codeexec_magic.cli.terminal import as_json, harmless, line, note, table
-from codeexec_magic.display.tables import _first_line, when
+from codeexec_magic.display.tables import subject, when
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound
 from codeexec_magic.store.dead_letters import DeadLetter
@@ -147,7 +147,7 @@ def _report(what: str, letters: list[DeadLetter], json_: bool) -> None:
 
 def _about(letter: DeadLetter) -> str:
     """What it was, and what ended it."""
-    parts = (line(letter.label or _first_line(letter.code), 60), line(letter.verdict, 200))
+    parts = (line(subject(letter), 60), line(letter.verdict, 200))
     return ": ".join(part for part in parts if part)
 
 

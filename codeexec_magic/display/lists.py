@@ -263,4 +263,4 @@ def _requeue(letter: DeadLetter) -> str:
 
 
 def _cell(letter: DeadLetter) -> str:
-    return escaped(letter.label or tables._first_line(letter.code), 60)
+    return escaped(tables.subject(letter), 60)

@@ -57,7 +57,7 @@ def dead_letters_html(letters: Sequence[DeadLetter], total: int = 0) -> str:
     head = "<tr><th>Task</th><th>Reason</th><th>Cell</th><th>Queue</th><th class=cxm-n>Runs</th><th>When</th></tr>"
     rows = "".join(
         f"<tr><td>{theme.task_id(letter.task_id)}</td><td>{pill('dead_lettered', '☠', why(letter))}</td>"
-        f'<td class="cxm-cell"><code>{escaped(letter.label or _first_line(letter.code), 60)}</code></td>'
+        f'<td class="cxm-cell"><code>{escaped(subject(letter), 60)}</code></td>'
         f"<td>{escaped(letter.queue, 40)}</td>"
         f'<td class="cxm-n">{len(letter.attempts)}</td><td>{escaped(when(letter.last_at))}</td></tr>'
         for letter in letters
@@ -74,7 +74,7 @@ def dead_letters_text(letters: Sequence[DeadLetter], total: int = 0) -> str:
         return "no dead letters"
     lines = [
         f"☠ {render.short(letter.task_id)}  {why(letter)}  {shown(letter.queue, 40)}  "
-        f"{plural(len(letter.attempts), 'run')}  {shown(letter.label or _first_line(letter.code), 50)}"
+        f"{plural(len(letter.attempts), 'run')}  {shown(subject(letter), 50)}"
         for letter in letters
     ]
     lines += [f"  {_how_many(letters, total)}"] if total > len(letters) else []
@@ -136,6 +136,11 @@ def _status(state: JobState) -> str:
     if state.cached:
         return pill("cached", "⚡", render.cached_words(state))
     return pill(str(state.status), WORDS[state.status][0], render.headline(state))
+
+
+def subject(letter: DeadLetter) -> str:
+    """What a dead letter is about: its label, or the first line of its code."""
+    return letter.label or _first_line(letter.code)
 
 
 def _first_line(code: str) -> str:
