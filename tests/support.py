@@ -41,6 +41,34 @@ def missing(what: str) -> None:
     pytest.skip(f"{what} is missing")
 
 
+def terminal_screen(written: str) -> list[str]:
+    """What a terminal shows after this, by lines; knows the few sequences that we use."""
+    lines, row, column = [""], 0, 0
+    position = 0
+    while position < len(written):
+        char = written[position]
+        position += 1
+        if char == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif char == "\r":
+            column = 0
+        elif char == "\x1b":
+            end = next(i for i in range(position + 1, len(written)) if written[i].isalpha())
+            number, kind = int(written[position + 1 : end]), written[end]
+            position = end + 1
+            if kind == "K":
+                lines[row] = ""
+            else:
+                row += number if kind == "B" else -number
+                assert 0 <= row < len(lines), "the cursor left what was written"
+        else:
+            lines[row] = lines[row][:column].ljust(column) + char + lines[row][column + 1 :]
+            column += 1
+    assert not any(lines[row + 1 :]), "something stands below the cursor"
+    return lines[: row + 1]
+
+
 def process_alive(pid: int) -> bool:
     """Whether the process runs; a zombie nobody reaped counts as gone."""
     try:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from codeexec_magic.display.lines import Lines
 from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.sanitize import Policy, terminal_text
 from codeexec_magic.display.transcript import display_id, stream_text
@@ -35,6 +36,7 @@ class Replay:
         self._policy = policy
         self._scope = scope
         self._terminal = terminal
+        self._lines = Lines(rewrites=sys.stdout.isatty()) if terminal else None
         self._cleared = cleared
         self._text: list[str] = []
         self._stream = "stdout"
@@ -75,24 +77,33 @@ class Replay:
         if self._terminal:
             text = terminal_text(text)
         if text:
+            self.end()
             self._before_output()
             out = sys.stderr if self._stream == "stderr" else sys.stdout
             out.write(text)
             out.flush()
             self.at_line_start = text.endswith("\n")
 
+    def end(self) -> None:
+        """Nothing more is to change above what is written now."""
+        if self._lines is not None:
+            self._lines.end()
+
     def _show(self, event: Mapping[str, Any], *, update: bool) -> None:
         data = self._policy.bundle(event["data"])
-        if self._terminal and "text/plain" in data:
-            data["text/plain"] = terminal_text(data["text/plain"])
+        text = str(data.get("text/plain", ""))
+        if self._terminal and text:
+            data["text/plain"] = text = terminal_text(text)
         own = display_id(event).get("display_id")
+        key = f"{self._scope}:{own}" if own is not None else None
         self._before_output()
+        if self._lines is not None and update and key is not None and self._lines.update(key, text):
+            return
         self._origin.publish(
-            data,
-            f"{self._scope}:{own}" if own is not None else None,
-            metadata=self._policy.metadata(data, event.get("metadata")),
-            update=update and own is not None,
+            data, key, metadata=self._policy.metadata(data, event.get("metadata")), update=update and own is not None
         )
+        if self._lines is not None:
+            self._lines.shown(key, text)
         self.at_line_start = True
 
     def _clear(self, *, wait: bool) -> None:

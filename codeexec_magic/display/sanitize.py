@@ -5,7 +5,7 @@ notebook page, which has the kernel, the files and a terminal. So nothing passes
 
 - plain text, PNG, JPEG, GIF, JSON, and LaTeX without commands that link or style, pass as they are;
 - HTML keeps its tables and text formatting (nh3), links to https and embedded images; no script, style, form or frame;
-- Markdown becomes such HTML; SVG becomes an image, where nothing in it can run or load;
+- Markdown becomes such HTML; SVG becomes an image, where nothing in it can run or load; a progress bar is drawn here;
 - everything else is dropped, widget views and all metadata but an image's size included;
 - on request HTML goes whole into a sandboxed frame, where no script runs and nothing is loaded.
 """
@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
+
+from codeexec_magic.display import progress
 
 #: a single value above this is not shown (bytes of text)
 MAX_VALUE: Final = 8_000_000
@@ -87,7 +89,8 @@ class Policy:
         """A MIME bundle that is safe to display; ``text/plain`` is always there when anything was."""
         if self.trusted:
             # a view could name a model of this kernel, which no worker can know of honestly
-            return {str(mime): value for mime, value in data.items() if not _is_view(str(mime))}
+            own = _progress(data[progress.MIME]) if progress.MIME in data else {}
+            return own | {str(mime): value for mime, value in data.items() if not _is_ours(str(mime))}
         kept: dict[str, Any] = {}
         for mime, value in data.items():
             if mime == "text/plain":
@@ -246,8 +249,8 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10_000
 
 
-def _is_view(mime: str) -> bool:
-    return mime.startswith("application/vnd.jupyter.widget")
+def _is_ours(mime: str) -> bool:
+    return mime == progress.MIME or mime.startswith("application/vnd.jupyter.widget")
 
 
 def _text(value: Any) -> str:
@@ -263,9 +266,15 @@ def _strip_tags(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", text)).strip()
 
 
+def _progress(value: Any) -> dict[str, Any]:
+    drawn = progress.progress_html(value)
+    return {} if drawn is None else {"text/html": drawn}
+
+
 _CONVERTERS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "image/svg+xml": _svg,
     "text/markdown": _markdown,
     "text/latex": _latex,
     "application/json": _json,
+    progress.MIME: _progress,
 }

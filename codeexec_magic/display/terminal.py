@@ -62,6 +62,7 @@ class TerminalView:
     def finish(self, state: JobState) -> None:
         """Close with a line that stays."""
         self.leave()
+        self._replay.end()
         if not self._replay.at_line_start:
             sys.stdout.write("\n")
         lines = [*render.advice(state), *self._policy.notes]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from live_cluster import LiveCluster
+from support import terminal_screen
 
 # pexpect forks this process, which other tests have given threads
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
@@ -71,4 +72,22 @@ def test_background_job_is_attached_later(terminal: pexpect.spawn[str]) -> None:
     terminal.expect_exact("In [3]: ")
     terminal.sendline("%remote_attach")
     terminal.expect_exact("from behind\r\n")
+    terminal.expect_exact("✓ Succeeded")
+
+
+def test_displays_that_change_are_rewritten_in_place(terminal: pexpect.spawn[str]) -> None:
+    """A progress bar takes one line, an inner one the line below it, and text that follows stands below both."""
+    terminal.sendline(
+        cell(
+            "--no-cache\nfrom tqdm.auto import tqdm\nimport time\nfor i in tqdm(range(3), desc='outer'):\n"
+            "    for j in tqdm(range(3), desc='inner', leave=False):\n        time.sleep(.15)\nprint('below')"
+        )
+    )
+    terminal.expect_exact("below\r\n")
+    said = terminal.before
+    first = said.index("outer:   0%")
+    assert said.count("inner:", first) > 3
+    outer, *rest = terminal_screen(said[first:])
+    assert outer.startswith("outer: 100%|██████████| 3/3")
+    assert rest == [""]
     terminal.expect_exact("✓ Succeeded")

@@ -22,6 +22,7 @@ from traitlets.config import Config
 
 from . import packets
 from .failure import SoftTimeLimitExceeded, describe, users_part
+from .progress import Finder
 from .streams import Channel, Stream
 
 channel: Final = Channel()
@@ -128,6 +129,7 @@ def make_shell(home: str) -> Shell:
     import getpass
 
     getpass.getpass = _no_input
+    sys.meta_path.insert(0, Finder())
     return shell
 
 
