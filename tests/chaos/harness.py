@@ -59,7 +59,11 @@ class Cluster:
         }
         self.supervisors = [self.supervisor(number) for number in range(workers)]
         self.client = Client(self.server.url, self.server.backend_url, settings=Settings(lease_s=LEASE_S))
-        self.wait_for_workers(workers)
+        try:
+            self.wait_for_workers(workers)
+        except BaseException:
+            self.__exit__()  # nobody else would: what does not start may not stay behind
+            raise
 
     def supervisor(self, number: int) -> subprocess.Popen[bytes]:
         """Start one supervised worker."""
@@ -72,14 +76,21 @@ class Cluster:
                 [sys.executable, "-P", "-c", program], env=self.env, stdout=log, stderr=log, start_new_session=True
             )
 
-    def wait_for_workers(self, count: int = 1, timeout: float = 40) -> None:
-        """Until so many workers listen."""
+    def wait_for_workers(self, count: int = 1, timeout: float = 100) -> None:
+        """Until so many workers listen.
+
+        Raises:
+            AssertionError: they do not; the text ends with what they logged.
+        """
 
         def listening() -> bool:
-            assert any(supervisor.poll() is None for supervisor in self.supervisors), self.log()
+            assert any(supervisor.poll() is None for supervisor in self.supervisors), "no supervisor lives"
             return sum(worker.alive for worker in self.client.workers()) >= count
 
-        wait_until(listening, timeout, f"{count} workers")
+        try:
+            wait_until(listening, timeout, f"{count} workers")
+        except AssertionError as err:
+            raise AssertionError(f"{err}\n{self.log()}") from None
 
     def worker_pids(self) -> list[int]:
         """Main processes of the live workers, by the process table."""
