@@ -6,7 +6,9 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import redis
 
@@ -16,6 +18,10 @@ from codeexec_magic.store import JobStore
 from worker.publisher import Cancellable
 
 log = logging.getLogger("codeexec")
+
+
+#: a control channel that answers no ping for so long is given up (seconds)
+SILENCE_S = 9.0
 
 
 class Handle:
@@ -120,17 +126,29 @@ class Listener(threading.Thread):
             pubsub = self.store.redis.pubsub(ignore_subscribe_messages=True)
             try:
                 pubsub.subscribe(f"{self.store.prefix}control")
-                while not self._stop_asked.is_set():
-                    message = pubsub.get_message(timeout=1.0)
-                    if message and message["type"] == "message":
-                        order = json.loads(message["data"])
-                        self.leases.cancel(str(order.get("cancel")), str(order.get("attempt")))
+                self._listen(pubsub)
             except (redis.RedisError, OSError, ValueError, ClusterError) as err:
                 log.debug("control channel: %s", err)
                 self._stop_asked.wait(0.5)
             finally:
                 with contextlib.suppress(redis.RedisError, OSError):
                     pubsub.close()
+
+    def _listen(self, pubsub: Any) -> None:
+        # one that only listens never learns that its connection went half open: so it asks, and expects an answer
+        heard = asked = time.monotonic()
+        while not self._stop_asked.is_set():
+            message, now = pubsub.get_message(timeout=1.0), time.monotonic()
+            if message:
+                heard = now
+            if message and message["type"] == "message":
+                order = json.loads(message["data"])
+                self.leases.cancel(str(order.get("cancel")), str(order.get("attempt")))
+            if now - heard > SILENCE_S:
+                raise redis.ConnectionError(f"silent for {now - heard:.0f} s")
+            if now - asked > SILENCE_S / 3:
+                pubsub.ping()
+                asked = now
 
     def stop(self) -> None:
         """End the thread soon."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -52,8 +51,8 @@ class Reconciler:
     ) -> None:
         self.store, self.name, self._steady = store, name, steady
         self._announce, self._tell, self._missing = announce, tell, missing
-        # None while the broker is away
-        self._outage_ended: float | None = -math.inf
+        # whether leases may have run out although their holders live
+        self._doubt = False
         self._checked_ms = 0
         # the server's clock less the steady one at the last pass (seconds)
         self._ahead: float | None = None
@@ -64,33 +63,33 @@ class Reconciler:
         Raises:
             ClusterError: the broker is away.
         """
-        before = self._steady()
         try:
-            with broker_errors(self.store.url):
-                mine = self.store.redis.set(f"{self.store.prefix}reconciler", self.name, nx=True, px=900)
-                uptime = int(self.store.redis.info("server")["uptime_in_seconds"]) if mine else 0
+            self._pass()
         except ClusterError:
-            self._outage_ended = None
+            self._doubt = True
             raise
+
+    def _pass(self) -> None:
+        before = self._steady()
+        with broker_errors(self.store.url):
+            mine = self.store.redis.set(f"{self.store.prefix}reconciler", self.name, nx=True, px=900)
         now = self._steady()
-        # After an outage every lease has run out although its holder may live: give it time to renew first. A server
-        # that stood still looks to us like one slow reply.
-        settle = self.store.settings.lease_s / 2
-        if self._outage_ended is None or now - before > settle / 2:
-            self._outage_ended = now
+        noticeable = self.store.settings.lease_s / 4
+        # a server that stood still looks to us like one slow reply
+        self._doubt |= now - before > noticeable
         if not mine:
             return
-        swept = self.store.sweep(known_queues(self.store), GRACE_S)
+        # a clock that was set forward, or a machine that slept, ends leases in no time
+        last, self._ahead = self._ahead, self.store.now() / 1000 - now
+        if last is not None and self._ahead - last > noticeable:
+            log.warning("the server's clock jumped %.1f s forward", self._ahead - last)
+            self._doubt = True
+        swept = self.store.sweep(known_queues(self.store), GRACE_S, self._doubt)
+        self._doubt = False
         if swept.lost:
             log.warning("sent %d job(s) again whose message was lost", swept.lost)
-        # So does a clock set forward, or a machine that slept: the leases ran out in no time.
-        ahead, self._ahead = self._ahead, swept.now_ms / 1000 - now
-        if ahead is not None and self._ahead - ahead > settle / 2:
-            log.warning("the server's clock jumped %.1f s forward", self._ahead - ahead)
-            self._outage_ended = now
-        if now - self._outage_ended >= settle and uptime >= settle:
-            for task_id in swept.expired:
-                self._bury(task_id)
+        for task_id in swept.expired:
+            self._bury(task_id)
         self._repair_results(swept.now_ms)
         self._repair_alerts(swept.now_ms)
 

@@ -31,6 +31,8 @@ log = logging.getLogger("codeexec")
 
 #: seconds between heartbeats; the scripts count a worker as listening for four of them
 HEARTBEAT_S = 1.5
+#: how often a lease is renewed within its length
+RENEWALS = 4
 #: seconds between passes of the reconciler
 RECONCILE_S = 1.0
 
@@ -54,7 +56,8 @@ class Runtime:
         self.settings = settings
         self.store = JobStore(broker_url, settings)
         self.results = CeleryResults(result_backend, settings)
-        self.leases = Leases(self.store)
+        # its connection is given up so early that there is time for another one before a lease runs out
+        self.leases = Leases(JobStore(broker_url, settings, reply_timeout_s=settings.lease_s / RENEWALS))
         self.flusher = Flusher()
         self.log = ExecutionLog(settings.log_code)
         self.footprint = Footprint()
@@ -94,7 +97,7 @@ class Runtime:
         self._listener.start()
         self.flusher.start()
         for name, period, call in (
-            ("codeexec-lease", self.settings.lease_s / 4, self.leases.renew),
+            ("codeexec-lease", self.settings.lease_s / RENEWALS, self.leases.renew),
             ("codeexec-heartbeat", HEARTBEAT_S, self._beat),
             ("codeexec-reconciler", RECONCILE_S, reconciler.step),
             ("codeexec-sampler", SAMPLE_S, Sampler(self.store).step),

@@ -19,11 +19,15 @@ CONNECT_TIMEOUT_S = 2.0
 REPLY_TIMEOUT_S = 10.0
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> redis.Redis:
     """A client for a Celery-style URL; it connects on first use.
 
     redis-py 8 retries ten times with a five-second socket timeout, which turns an unreachable server into a minute of
     silence; here one quick retry covers a connection that went stale while idle.
+
+    Args:
+        url: of the server.
+        reply_timeout_s: seconds without a reply after which a connection is given up.
 
     Raises:
         BadSetting: the URL cannot name a server.
@@ -31,8 +35,8 @@ def connect(url: str) -> redis.Redis:
     parts = urlsplit(check_url(url))
     options: dict[str, Any] = {
         "decode_responses": True,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "socket_timeout": REPLY_TIMEOUT_S,
+        "socket_connect_timeout": min(CONNECT_TIMEOUT_S, reply_timeout_s),
+        "socket_timeout": reply_timeout_s,
         "retry": Retry(ConstantBackoff(0.05), 1),
         "client_name": "codeexec",
     }

@@ -22,7 +22,7 @@ from codeexec_magic.contract import (
 from codeexec_magic.errors import DecodeError, JobNotFound
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.answers import Begun, Event, Submission, Sweep, events_of, pairs, read_events
-from codeexec_magic.store.connection import broker_errors, connect
+from codeexec_magic.store.connection import REPLY_TIMEOUT_S, broker_errors, connect
 from codeexec_magic.store.state import Snapshot
 
 
@@ -38,11 +38,12 @@ class JobStore:
     Args:
         url: broker URL; the record lives in the broker's database.
         settings: namespace, expiries and caps.
+        reply_timeout_s: seconds without a reply after which a connection is given up.
     """
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    def __init__(self, url: str, settings: Settings, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.url, self.settings = url, settings
-        self.redis: redis.Redis = connect(url)
+        self.redis: redis.Redis = connect(url, reply_timeout_s)
         self.prefix = f"codeexec:{settings.namespace}:"
         self.dead_key = "dead_letter" if settings.namespace == NAMESPACE_DEFAULT else f"{self.prefix}dead_letter"
         self._scripts: dict[str, Any] = {}
@@ -247,9 +248,16 @@ class JobStore:
         """Forget a dead letter, or all; how many."""
         return int(self._call("drop", task_id or "", _ms(self.settings.result_ttl_s)))
 
-    def sweep(self, queues: Iterable[str], grace_s: float) -> Sweep:
-        """The reconciler's pass."""
-        answer = self._call("sweep", _ms(grace_s), _ms(self.settings.result_ttl_s), *queues)
+    def sweep(self, queues: Iterable[str], grace_s: float, doubt: bool = False) -> Sweep:
+        """The reconciler's pass.
+
+        Args:
+            queues: where jobs wait.
+            grace_s: a queued job so much older than the message next in line has lost its own.
+            doubt: leases may have run out although their holders live: these get half a lease to renew.
+        """
+        lease, ttl = _ms(self.settings.lease_s), _ms(self.settings.result_ttl_s)
+        answer = self._call("sweep", _ms(grace_s), ttl, lease, int(doubt), *queues)
         due, lost, now, *expired = answer
         return Sweep(int(due), int(lost), int(now), tuple(str(one) for one in expired))
 

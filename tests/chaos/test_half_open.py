@@ -7,6 +7,8 @@ import time
 import pytest
 from harness import Cluster
 
+from codeexec_magic.contract import Status
+
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
 SLOW = "import time\nprint('begun', flush=True)\ntime.sleep({})\nprint('done')"
@@ -29,3 +31,22 @@ def test_half_open_connections_are_given_up() -> None:
         assert job.result(120).success
         assert cluster.starts(job) <= 2
         assert [event["type"] for event in job.events()].count("end") == 1
+
+
+def test_a_lease_is_renewed_although_its_connection_went_half_open() -> None:
+    """One worker's connections go half open under a running cell while another, healthy one looks for dead workers.
+
+    The holder notices before its lease has run out and renews by a new connection: the cell runs once.
+    """
+    with Cluster(slots=2, proxied=True, env={"CODEEXEC_LEASE_S": "4"}) as cluster:
+        assert cluster.proxy
+        job = cluster.client.submit(SLOW.format(15), cache=False)
+        cluster.wait_for_output(job)
+        cluster.env |= {"CELERY_BROKER_URL": cluster.server.url, "CELERY_RESULT_BACKEND": cluster.server.backend_url}
+        cluster.supervisors.append(cluster.supervisor(1))
+        cluster.wait_for_workers(2)
+        assert job.status is Status.RUNNING
+        assert cluster.proxy.drop() >= 3
+        assert job.result(120).success
+        assert cluster.starts(job) == 1
+        assert job.state().crashes == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -147,11 +148,11 @@ def test_a_dead_letter_whose_worker_died_is_told_by_the_reconciler(bench: Bench)
 
 def test_a_clock_set_forward_ends_no_attempt(redis_server: PrivateServer) -> None:
     """The server's clock runs on, the steady one stands still: holders get the time to renew, and the dead no more."""
-    lease_s, steady = 1.5, 1000.0
+    lease_s, behind = 1.5, 0.0
     bench = Bench(redis_server.url, lease_s)
     store = bench.store
     reconciler = Reconciler(
-        store, "r", bench._announce, bench.told.append, bench.results.missing, steady=lambda: steady
+        store, "r", bench._announce, bench.told.append, bench.results.missing, lambda: time.monotonic() - behind
     )
 
     def step() -> None:
@@ -163,15 +164,48 @@ def test_a_clock_set_forward_ends_no_attempt(redis_server: PrivateServer) -> Non
         store.submit(ExecutionRequest(task_id, f"'{task_id}'"))
         assert isinstance(store.begin(task_id, 1, task_id, "w"), Begun)
     step()
+    before = time.monotonic()
     jumped = store.now() + lease_s * 1000
     wait_until(lambda: store.now() > jumped, 10, "the jump")
+    behind = time.monotonic() - before
     step()
     assert store.snapshot(alive).status is Status.RUNNING
     assert store.snapshot(dead).status is Status.RUNNING
-    steady += lease_s
-    assert store.renew([(alive, alive)]) == ["ok"]
-    step()
-    assert store.snapshot(alive).status is Status.RUNNING
-    assert store.snapshot(dead).status is Status.QUEUED
+
+    def buried() -> bool:
+        assert store.renew([(alive, alive)]) == ["ok"]
+        step()
+        assert store.snapshot(alive).status is Status.RUNNING
+        return store.snapshot(dead).status is Status.QUEUED
+
+    wait_until(buried, 10, "the end of the dead one")
     store.close()
     bench.results.close()
+
+
+def test_the_first_pass_after_a_jump_ends_no_attempt(bench: Bench) -> None:
+    """A reconciler that has just started cannot know of a jump; that nobody repaired for so long tells it."""
+    store, task_id = bench.store, str(uuid.uuid4())
+    store.submit(ExecutionRequest(task_id, "1"))
+    assert isinstance(store.begin(task_id, 1, "a", "w"), Begun)
+    bench.reconciler.step()
+    # an hour later by the clock that is now: what the record and the last pass know is from before
+    store.redis.zincrby(f"{store.prefix}running", -3_600_000, task_id)
+    for told in (str(store.now() - 3_600_000), None):  # as it is, and expired with the jump
+        store.redis.delete(f"{store.prefix}reconciler", f"{store.prefix}clock")
+        if told:
+            store.redis.set(f"{store.prefix}clock", told)
+        Reconciler(store, "fresh", bench._announce, bench.told.append, bench.results.missing).step()
+        assert store.snapshot(task_id).status is Status.RUNNING
+        assert store.renew([(task_id, "a")]) == ["ok"]
+        store.redis.zincrby(f"{store.prefix}running", -3_600_000, task_id)
+    bench.step_until("the end of the attempt, now really dead", lambda: store.snapshot(task_id).state().crashes == 1)
+
+
+def test_doubt_prolongs_no_lease_that_a_supervisor_has_ended(bench: Bench) -> None:
+    """Its worker is dead by the word of whoever started it: the job runs again at once, whatever clocks do."""
+    store, task_id = bench.store, str(uuid.uuid4())
+    store.submit(ExecutionRequest(task_id, "1"))
+    assert isinstance(store.begin(task_id, 1, "line.a", "w"), Begun)
+    assert store.orphan("line.") == 1
+    assert store.sweep(["code_execution"], 4.0, doubt=True).expired == (task_id,)

@@ -1,22 +1,32 @@
 -- The reconciler's periodic pass: due retries go back to their queue, messages the broker lost are sent again, and
 -- the indexes forget expired jobs.
--- ARGV: prefix, dead, grace, result ttl, queue...
+-- ARGV: prefix, dead, grace, result ttl, lease, doubt (0/1), queue...
 -- Returns {due, lost, now, ids of jobs whose lease has run out...}.
-local grace, ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
+local QUEUES = 7  -- where they begin in ARGV
+local grace, ttl, lease, doubt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local due, lost = 0, 0
 
--- The server's clock was set back: what was due in five seconds still is. Set forward, retries are due at once and every
--- lease has run out: a script cannot tell that from time that passed. The reconciler can, and gives holders time to renew.
-local before = tonumber(redis.call('GET', P .. 'clock') or now)
+-- The server's clock was set back: what was due in five seconds still is. Set forward, retries are due at once.
+local told = redis.call('GET', P .. 'clock')
+local before = tonumber(told or now)
 redis.call('SET', P .. 'clock', now, 'PX', 3600000)
 if before - now > 1000 then
-  local keys = {P .. 'running', P .. 'retrying'}
-  for i = 5, #ARGV do table.insert(keys, queued_key(ARGV[i])) end
+  local keys = {P .. 'running', P .. 'retrying', P .. 'alerts'}
+  for i = QUEUES, #ARGV do table.insert(keys, queued_key(ARGV[i])) end
   for _, key in ipairs(keys) do
     for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, now - before, id) end
   end
   for _, id in ipairs(redis.call('ZRANGE', P .. 'retrying', 0, -1)) do
     redis.call('HINCRBY', job_key(id), 'due_at', now - before)
+  end
+end
+
+-- Every worker repairs each second. If nobody has for so long that leases may have run out in between (an outage, a
+-- machine that slept, a clock set forward), or the caller saw something like that, their holders get time to renew.
+if doubt or not told or now - before > math.max(0.75 * lease, 3000) then
+  local until_then = now + lease / 2
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'running', '(0', until_then)) do
+    redis.call('ZADD', P .. 'running', until_then, id)
   end
 end
 
@@ -37,7 +47,7 @@ end
 -- Messages and the queued index are written together and in the same order. So a job that is older than the message
 -- next in line, and still queued, has no message any more: BRPOP hands it to a worker before anything records that
 -- (kombu#305), and that worker died in between.
-for i = 5, #ARGV do
+for i = QUEUES, #ARGV do
   local queue = ARGV[i]
   -- written out to the microsecond: Lua's own conversion keeps 14 digits, which rounds a score up past itself
   local limit = now - grace
