@@ -96,6 +96,45 @@ def test_order_between_streams_displays_and_subprocesses(sandbox: Sandbox) -> No
     assert text.splitlines() == [line for i in range(20) for line in (f"{i} print", f"{i} raw", f"{i} err", f"{i}")]
 
 
+def test_print_is_the_built_in_one_to_its_users(sandbox: Sandbox) -> None:
+    """It takes what ``print`` takes, and refuses what it refuses."""
+    code = """
+    import contextlib, io, sys
+    print(1, 'a', None, sep='-', end='.\\n')
+    print('sep', None, sep=None, end=None, flush=True)
+    print()
+    print('to stderr', 2, file=sys.stderr)
+    with contextlib.redirect_stdout(io.StringIO()) as caught:
+        print('caught', 3)
+    print('elsewhere', file=caught)
+    print(repr(caught.getvalue()), print.__name__, print.__module__)
+    for wrong in ({'sep': 1}, {'end': 1}, {'fil': 1}):
+        try:
+            print('x', **wrong)
+        except TypeError as err:
+            print(err)
+    """
+    _, events = execute(sandbox, code)
+    *lines, sep, end, unknown = stream_text(events, "stdout").splitlines()
+    assert lines == ["1-a-None.", "sep None", "", "'caught 3\\nelsewhere\\n' print builtins"]
+    assert (sep, end) == ("sep must be None or a string, not int", "end must be None or a string, not int")
+    assert unknown.startswith("print() got an unexpected keyword argument 'fil'")
+    assert stream_text(events, "stderr") == "to stderr 2\n"
+
+
+def test_lines_of_threads_stay_whole(sandbox: Sandbox) -> None:
+    """A print is one write, whoever prints beside it."""
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    def work(number):
+        for i in range(300): print(number, i, 'x' * 50)
+    with ThreadPoolExecutor(3) as pool: list(pool.map(work, range(3)))
+    """
+    _, events = execute(sandbox, code)
+    lines = stream_text(events, "stdout").splitlines()
+    assert sorted(lines) == sorted(f"{number} {i} {'x' * 50}" for number in range(3) for i in range(300))
+
+
 def test_output_arrives_while_the_cell_runs(sandbox: Sandbox) -> None:
     """A print is seen before the cell has ended."""
     first = threading.Event()
@@ -121,6 +160,16 @@ def test_error_shows_the_users_lines_and_none_of_ours(sandbox: Sandbox) -> None:
     assert "line 4" in text.replace("\x1b[39m\x1b[32m", "")
     assert "runner.py" not in text
     assert "_codeexec" not in text
+
+
+def test_error_within_print_shows_the_users_lines_only(sandbox: Sandbox) -> None:
+    """What stands between two lines of the cell is not theirs."""
+    outcome, _ = execute(sandbox, "class A:\n    def __str__(self):\n        return 1 / 0\n\nprint(A())")
+    assert outcome.error is not None
+    text = "\n".join(outcome.error.traceback)
+    assert "<sandbox" not in text
+    assert "return" in text
+    assert "__str__" in text
 
 
 def test_syntax_error(sandbox: Sandbox) -> None:

@@ -66,13 +66,12 @@ def _cut(text: str) -> str:
 
 
 def users_part(trace: types.TracebackType | None, ours: str) -> types.TracebackType | None:
-    """A traceback without the frames of the file ``ours`` at its end: the user's line is what raised."""
+    """A traceback without the frames of code whose file name starts so: the user's lines are what raised."""
     links = []
     while trace is not None:
         links.append(trace)
         trace = trace.tb_next
-    while len(links) > 1 and links[-1].tb_frame.f_code.co_filename == ours:
-        links.pop()
-    for link in reversed(links):
+    kept = [link for link in links if not link.tb_frame.f_code.co_filename.startswith(ours)] or links[:1]
+    for link in reversed(kept):
         trace = types.TracebackType(trace, link.tb_frame, link.tb_lasti, link.tb_lineno)
     return trace

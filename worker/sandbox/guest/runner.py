@@ -23,7 +23,7 @@ from traitlets.config import Config
 from . import packets
 from .failure import SoftTimeLimitExceeded, describe, users_part
 from .progress import Finder
-from .streams import Channel, Stream
+from .streams import Channel, Stream, print_at_once
 
 channel: Final = Channel()
 
@@ -80,7 +80,7 @@ class Shell(InteractiveShell):
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         etype, evalue, trace = super()._get_exc_info(exc_tuple)  # type: ignore[no-untyped-call, unused-ignore]
-        return etype, evalue, users_part(trace, _soft_limit.__code__.co_filename)
+        return etype, evalue, users_part(trace, _ours())
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         self.failure = describe(etype, evalue, stb)
@@ -126,6 +126,7 @@ def make_shell(home: str) -> Shell:
     warnings.filterwarnings("ignore", message="To exit: use")
     builtins.SoftTimeLimitExceeded = SoftTimeLimitExceeded  # type: ignore[attr-defined]
     builtins.input = _no_input
+    builtins.print = print_at_once
     import getpass
 
     getpass.getpass = _no_input
@@ -263,6 +264,11 @@ def _exit_code(problem: SystemExit) -> int:
 
 def _soft_limit(_signal: int, _frame: Any) -> None:
     raise SoftTimeLimitExceeded("the soft time limit has passed")
+
+
+def _ours() -> str:
+    # modules held in memory have no file: their code is named all the same
+    return _soft_limit.__code__.co_filename.removesuffix("runner.py").removesuffix("runner.py>")
 
 
 def _no_input(*_args: Any, **_options: Any) -> str:
