@@ -79,6 +79,11 @@ def place(state: JobState) -> str:
     return shown(state.queue, 40) + (f" · {shown(state.worker, 48)}" if state.worker and not state.cached else "")
 
 
+def shared(state: JobState) -> str:
+    """Whose run it is, if that of an identical job that was there first."""
+    return f"shares the run of {short(state.follows)}" if state.follows else ""
+
+
 def advice(state: JobState, *, embedded: bool = False) -> list[str]:
     """Lines under the card: what stands in the way and what to do about it."""
     lines = []
@@ -136,6 +141,8 @@ def card_html(
     if name:
         parts.append(theme.task_id(state.id))
     parts.append(f'<span class="cxm-dim">{escaped(place(state), 100)}</span>')
+    if whose := shared(state):
+        parts.append(f'<span class="cxm-dim">{escaped(whose)}</span>')
     if spans := times(state):
         parts.append(f'<span class="cxm-dim cxm-num">{escaped(spans)}</span>')
     told = "".join(map(theme.note, notes))
@@ -161,7 +168,14 @@ def card_text(state: JobState, *, notes: Sequence[str] = (), trusted: bool = Fal
     """The card for terminals and for viewers without HTML."""
     glyph = "⚡" if state.cached else WORDS[state.status][0]
     words = cached_words(state) if state.cached else headline(state)
-    parts = [f"{glyph} {words}", short(state.id), place(state), times(state), "trusted" if trusted else ""]
+    parts = [
+        f"{glyph} {words}",
+        short(state.id),
+        place(state),
+        shared(state),
+        times(state),
+        "trusted" if trusted else "",
+    ]
     return "\n".join(
         ["  ".join(part for part in parts if part), *(f"  {shown(line, 400).replace('`', '')}" for line in notes)]
     )
@@ -175,5 +189,5 @@ def submitted(state: JobState) -> str:
 
 def status_line(state: JobState) -> str:
     """The same in one line that is rewritten while the job goes on."""
-    parts = [f"{WORDS[state.status][0]} {headline(state)}", short(state.id), place(state), times(state)]
+    parts = [f"{WORDS[state.status][0]} {headline(state)}", short(state.id), place(state), shared(state), times(state)]
     return "  ".join(part for part in parts if part)

@@ -40,8 +40,8 @@ def jobs_text(states: Sequence[JobState]) -> str:
         words = render.cached_words(state) if state.cached else render.headline(state)
         glyph = "⚡" if state.cached else WORDS[state.status][0]
         cell = first_line(state)
-        parts = [render.short(state.id), f"{glyph} {words}", render.place(state), render.times(state), shown(cell, 50)]
-        lines.append("  ".join(part for part in parts if part))
+        parts = [render.place(state), render.shared(state), render.times(state), shown(cell, 50)]
+        lines.append("  ".join(part for part in (render.short(state.id), f"{glyph} {words}", *parts) if part))
     return "\n".join(lines)
 
 
@@ -135,7 +135,9 @@ def when(timestamp: str) -> str:
 def _status(state: JobState) -> str:
     if state.cached:
         return pill("cached", "⚡", render.cached_words(state))
-    return pill(str(state.status), WORDS[state.status][0], render.headline(state))
+    whose = render.shared(state)
+    told = f' <span class="cxm-dim">{escaped(whose)}</span>' if whose else ""
+    return pill(str(state.status), WORDS[state.status][0], render.headline(state)) + told
 
 
 def subject(letter: DeadLetter) -> str:

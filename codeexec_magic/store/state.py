@@ -39,6 +39,7 @@ class JobState:
     cached: bool = False
     cached_age_s: float | None = None
     cached_from: str | None = None
+    follows: str | None = None  #: the identical job whose run this one shares
     reason: Reason | None = None
     verdict: str = ""
     isolation_level: int | None = None
@@ -122,6 +123,7 @@ class Snapshot:
             cached=self.cached,
             cached_age_s=_ms(record, "cached_age_ms") / 1000 if self.cached else None,
             cached_from=record.get("leader") if self.cached else None,
+            follows=None if self.cached else record.get("leader") or None,
             reason=Reason(reason) if reason in _REASONS else None,
             verdict=str(result.get("verdict", "")),
             isolation_level=_json_object(result.get("isolation")).get("level"),

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from codeexec_magic.contract import Reason, Status
-from codeexec_magic.display import render, theme
+from codeexec_magic.display import render, tables, theme
 from codeexec_magic.store import JobState
 
 ID = "46f61b34-0000-4000-8000-000000000000"
@@ -59,6 +59,18 @@ def test_text_card_of_a_cached_result() -> None:
     """A cached result names its age and the task it came from, and no worker's times."""
     state = replace(DONE, cached=True, cached_age_s=250.0, cached_from="ab12cd34-5678", worker=None, ran_s=1.0)
     assert render.card_text(state) == "⚡ Cached, 4 min old, from task ab12cd34  46f61b34  code_execution"
+
+
+def test_a_job_that_followed_another_says_so() -> None:
+    """Of two identical jobs the second names the first, on the card, in the text and in a list."""
+    state = replace(DONE, follows="efd2bb11-5678")
+    words = "shares the run of efd2bb11"
+    assert words in visible(render.card_html(state))
+    assert words in render.card_text(state)
+    assert words in render.status_line(state)
+    assert words in visible(tables.jobs_html([state]))
+    assert words in tables.jobs_text([state])
+    assert "shares" not in render.card_text(DONE) + tables.jobs_text([DONE]) + visible(tables.jobs_html([DONE]))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +134,7 @@ def test_id_copies_whole() -> None:
     assert f">{ID}</code>" in render.card_html(DONE)
 
 
-@pytest.mark.parametrize("field", ["worker", "queue", "verdict", "id", "cached_from"])
+@pytest.mark.parametrize("field", ["worker", "queue", "verdict", "id", "cached_from", "follows"])
 def test_fields_cannot_inject_markup(field: str) -> None:
     """Whatever a worker says of itself stays text."""
     hostile = "\"><img src=x onerror=alert(1)><script>alert(2)</script>'\x1b]8;;javascript:x\x07\u202e"

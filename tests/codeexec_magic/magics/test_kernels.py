@@ -103,6 +103,47 @@ def test_saved_notebook_passes_nbval(env: Path) -> None:
     assert "6 passed" in done.stdout, done.stdout[-6000:] + done.stderr[-2000:]
 
 
+def papermill(folder: Path, *cells: str, **parameters: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """Run a notebook with papermill, its second cell tagged as parameters; how that ended, and what it wrote."""
+    notebook = new_notebook(cells=[new_code_cell(source) for source in (LOAD, *cells)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.cells[1].metadata["tags"] = ["parameters"]
+    notebook.cells[-1].metadata["tags"] = ["raises-exception"]
+    nbformat.write(notebook, folder / "in.ipynb")
+    options = [word for name, value in parameters.items() for word in ("-p", name, value)]
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "--no-progress-bar", "in.ipynb", "out.ipynb", *options],
+        capture_output=True, text=True, cwd=folder, timeout=110, check=False,
+    )  # fmt: skip
+    return done, nbformat.read(folder / "out.ipynb", 4)
+
+
+def test_papermill_sends_its_parameters_along(env: Path) -> None:
+    """Parameters go to remote cells with ``--in``; a failure that is expected is a result to look at, not an error."""
+    done, notebook = papermill(
+        env,
+        "rows = 1",
+        "%%remote_exec --in rows --out total --no-cache\ntotal = sum(range(rows))\nprint('rows', rows)",
+        "%%remote_exec --no-wait --as doomed --no-cache\n1 / 0",
+        "result = doomed.result()\nassert (total, result.error.ename) == (6, 'ZeroDivisionError')",
+        rows="4",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    outputs = [one for cell in notebook.cells for one in cell.outputs]
+    assert "rows 4\n" in [one.text for one in outputs if one.output_type == "stream"]
+    assert any("✓ Succeeded" in one.data["text/plain"] for one in outputs if "data" in one)
+    assert not any(VIEW in one.data for one in outputs if "data" in one)
+
+
+def test_papermill_names_the_remote_error(env: Path) -> None:
+    """It ends with the cell's own error, even where a tag allows one: that is its rule for every kernel."""
+    done, notebook = papermill(env, "rows = 1", "%%remote_exec --no-cache\nprint('so far')\nint('x')")
+    assert done.returncode != 0
+    assert "ValueError: invalid literal for int()" in done.stderr
+    outputs = [one for cell in notebook.cells if cell.cell_type == "code" for one in cell.outputs]
+    assert [one.output_type for one in outputs[-3:]] == ["stream", "display_data", "error"]
+
+
 class Kernel:
     """A kernel and a client that offers to ask, as a person's front end does."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,18 @@ def test_no_wait_then_wait(run: Said) -> None:
     assert run.shell.user_ns["_remote"] is second
     assert "hello" in run("%remote_attach first")
     assert run("%remote_wait") == "no job to wait for\n"
+
+
+def test_the_second_of_two_identical_jobs_says_whose_run_it_shares(run: Said) -> None:
+    """The list names the first one; its own outcome is its own all the same."""
+    now = time.time()
+    for name in ("first", "second"):
+        run(f"%%remote_exec --no-wait --as {name}\nimport time; time.sleep(1); {now}")
+    text = run("%remote_wait first second")
+    first, second = run.shell.user_ns["first"], run.shell.user_ns["second"]
+    assert text.count(f"shares the run of {first.id[:8]}") == 1
+    assert first.result().outputs == second.result().outputs
+    assert f"shares the run of {first.id[:8]}" in run("%remote_status second")
 
 
 def test_no_wait_brings_values_back(run: Said) -> None:
