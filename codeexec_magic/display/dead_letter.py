@@ -70,7 +70,7 @@ class DeadLetterActions:
             self._say(str(err))
             return
         rows = min(20, code.count("\n") + 2)
-        area = widgets.Textarea(code, rows=rows, layout=widgets.Layout(width="100%"))
+        area = widgets.Textarea(code, rows=rows, layout=widgets.Layout(width="auto"))
         area.add_class("cxm-code")
         self._card.insert(area)
         self._card.buttons({"Requeue edited": lambda: self._again(area.value), "Close": self._close_editor})

@@ -92,14 +92,13 @@ class Snapshot:
         record, run, status = self.record, self.run, self.status
         request = _request(record)
         result = _json_object(run.get("result"))
-        waited = _ms(run, "waited_ms")
-        if status is Status.QUEUED:
-            waited += max(0, self.now_ms - _ms(run, "queued_at"))
-        ran = 0
+        waited = _waited_ms(run, status, self.now_ms)
         if status is Status.RUNNING:
             ran = max(0, self.now_ms - _ms(run, "started_at"))
         elif "execution_time_ms" in result:
             ran = int(result["execution_time_ms"])
+        else:
+            ran = _last_run_ms(run)
         due = max(0, _ms(run, "due_at") - self.now_ms) / 1000 if status is Status.RETRYING else None
         reason = run.get("reason") if not record.get("leader") or status.terminal else record.get("reason")
         return JobState(
@@ -165,7 +164,7 @@ class Snapshot:
             timestamp=iso(_ms(record, "finished_at")),
             error=ErrorInfo("RemoteCancelled", "cancelled before it ran"),
             verdict="cancelled before it ran",
-            wait_time_ms=_ms(record, "waited_ms"),
+            wait_time_ms=_waited_ms(record, self.status, self.now_ms),
             queue=record.get("queue", ""),
             attempts=attempts(record),
             outputs=tuple(outputs),
@@ -208,6 +207,26 @@ def load_event(text: str, entry_id: str) -> dict[str, Any]:
 def iso(ms: float) -> str:
     """Server milliseconds as ISO 8601, UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else ""
+
+
+def _waited_ms(run: Mapping[str, str], status: Status, now_ms: int) -> int:
+    """How long a run waited in its queue so far; one that was cancelled there waited until then."""
+    waited = _ms(run, "waited_ms")
+    if status is Status.QUEUED:
+        return waited + max(0, now_ms - _ms(run, "queued_at"))
+    if status.terminal and _ms(run, "queued_at") > _ms(run, "started_at"):
+        return waited + max(0, _ms(run, "finished_at") - _ms(run, "queued_at"))
+    return waited
+
+
+def _last_run_ms(run: Mapping[str, str]) -> int:
+    """How long the last attempt ran of a job that waits for another, or was cancelled while it did."""
+    told = attempts(run)
+    try:
+        start, end = (datetime.fromisoformat(str(told[-1][name])) for name in ("start", "end"))
+    except (IndexError, KeyError, ValueError):
+        return 0
+    return max(0, round((end - start).total_seconds() * 1000))
 
 
 def _request(record: Mapping[str, str]) -> ExecutionRequest | None:

@@ -497,3 +497,29 @@ def test_waiting_for_a_retry_is_no_waiting_time(store: JobStore) -> None:
     again = store.begin(job.task_id, 2, "a2", "w")
     assert isinstance(again, Begun)
     assert again.waited_ms < 3000
+
+
+def test_a_job_cancelled_in_line_waited_until_then(store: JobStore) -> None:
+    """Its card says how long nobody took it."""
+    one = request()
+    store.submit(one)
+    store.redis.hincrby(f"{store.prefix}job:{one.task_id}", "queued_at", -90_000)
+    store.cancel(one.task_id)
+    snapshot = store.snapshot(one.task_id)
+    assert 90 <= snapshot.state().waited_s < 120
+    assert snapshot.result().wait_time_ms >= 90_000
+    assert snapshot.state().ran_s == 0
+
+
+def test_between_two_tries_the_last_run_counts(store: JobStore) -> None:
+    """While a job waits for its retry, and when it is cancelled then, it ran as long as it last did."""
+    one = request()
+    store.submit(one)
+    begin(store, one.task_id)
+    story = {"start": "2026-01-01T00:00:00.000+00:00", "end": "2026-01-01T00:00:01.500+00:00", "reason": "timeout"}
+    store.finish(one.task_id, "a1", "retry", Reason.TIMEOUT, story=story, charge="failures", delay_s=60)
+    assert store.snapshot(one.task_id).state().ran_s == 1.5
+    store.cancel(one.task_id)
+    state = store.snapshot(one.task_id).state()
+    assert (state.status, state.ran_s) == (Status.CANCELLED, 1.5)
+    assert state.waited_s < 60
