@@ -154,6 +154,9 @@ class Snapshot:
     def _unrun(self, outputs: Sequence[Mapping[str, Any]]) -> ExecutionResult:
         """The outcome of a job that ended while no worker held it."""
         record = self.record
+        verdict = "cancelled before it ran"
+        if "started_at" in record:  # a try that failed, was handed back or lost its worker
+            verdict = f"cancelled after {_count(max(1, len(attempts(record))), 'run')}, before it ran again"
         return ExecutionResult(
             task_id=self.id,
             code_hash=record.get("code_hash", ""),
@@ -162,8 +165,8 @@ class Snapshot:
             reason=Reason(record.get("reason") or Reason.CANCELLED),
             retry_count=_ms(record, "failures"),
             timestamp=iso(_ms(record, "finished_at")),
-            error=ErrorInfo("RemoteCancelled", "cancelled before it ran"),
-            verdict="cancelled before it ran",
+            error=ErrorInfo("RemoteCancelled", verdict),
+            verdict=verdict,
             wait_time_ms=_waited_ms(record, self.status, self.now_ms),
             queue=record.get("queue", ""),
             attempts=attempts(record),
@@ -234,6 +237,10 @@ def _request(record: Mapping[str, str]) -> ExecutionRequest | None:
         return ExecutionRequest.from_dict(json.loads(record.get("request", "")))
     except (DecodeError, ValueError):
         return None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _ms(record: Mapping[str, str], name: str) -> int:
