@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 log = logging.getLogger("codeexec")
@@ -17,10 +17,25 @@ log = logging.getLogger("codeexec")
 TIMEOUT_S = 10.0
 
 
-def alert(hook: str | None, letter: Mapping[str, Any]) -> None:
-    """Call the hook in the background with the entry as JSON (standard input of a command, body of a POST)."""
+def alert(hook: str | None, letter: Mapping[str, Any], told: Callable[[], None]) -> None:
+    """Call the hook in the background with the entry as JSON (standard input of a command, body of a POST).
+
+    Args:
+        hook: the command or URL; None: there is nobody to tell.
+        letter: the entry.
+        told: called when the hook has ended, however it did.
+    """
     if hook:
-        threading.Thread(target=_call, args=(hook, dict(letter)), name="codeexec-alert", daemon=True).start()
+        threading.Thread(target=_tell, args=(hook, dict(letter), told), name="codeexec-alert", daemon=True).start()
+    else:
+        told()
+
+
+def _tell(hook: str, letter: Mapping[str, Any], told: Callable[[], None]) -> None:
+    try:
+        _call(hook, letter)
+    finally:
+        told()
 
 
 def _call(hook: str, letter: Mapping[str, Any]) -> None:

@@ -192,4 +192,4 @@ class Reconciler:
             try:
                 self._tell(dead_letter(self.store, task_id).as_dict())
             except (JobNotFound, DecodeError):
-                self.store.claim_alert(task_id)  # requeued or dropped meanwhile
+                self.store.alerted(task_id)  # requeued or dropped meanwhile

@@ -17,10 +17,11 @@ from codeexec_magic.errors import ClusterError, CodeExecError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
-from worker.alerts import alert
+from worker.alerts import TIMEOUT_S, alert
 from worker.footprint import Footprint
 from worker.leases import Leases, Listener
 from worker.metrics import ExecutionLog
+from worker.patience import patiently
 from worker.publisher import Flusher
 from worker.reconciler import Reconciler
 from worker.sampler import SAMPLE_S, Sampler
@@ -35,7 +36,8 @@ HEARTBEAT_S = 1.5
 RENEWALS = 4
 #: seconds between passes of the reconciler
 RECONCILE_S = 1.0
-
+#: how long a worker may take to tell of a dead letter until another one does (seconds)
+ALERT_HOLD_S = 2 * TIMEOUT_S
 
 #: started by ``python -m worker`` while Celery was imported, for the same settings
 early_sandbox: Sandbox | None = None
@@ -166,14 +168,24 @@ class Runtime:
             log.warning("no Celery result for job %s yet: %s", result.task_id, err)
 
     def tell(self, letter: Mapping[str, Any]) -> None:
-        """Log a new dead letter and call the alert hook, unless somebody has.
+        """Log a new dead letter and call the alert hook, unless somebody does.
+
+        Once for each; a worker that dies in the middle of it may have told already, and a reconciler tells again:
+        rather twice than never.
 
         Raises:
             ClusterError: the broker is away; a reconciler tells later.
         """
-        if self.store.claim_alert(str(letter.get("task_id"))):
+        task_id = str(letter.get("task_id"))
+        if self.store.claim_alert(task_id, ALERT_HOLD_S):
             self.log.dead_letter(letter)
-            alert(self.settings.alert, letter)
+            alert(self.settings.alert, letter, lambda: self._alerted(task_id))
+
+    def _alerted(self, task_id: str) -> None:
+        try:
+            patiently(lambda: self.store.alerted(task_id), ALERT_HOLD_S)
+        except ClusterError as err:
+            log.warning("the alert of job %s may come again: %s", task_id, err)
 
     def drain(self) -> None:
         """A warm shutdown began: take no more cells, and after the grace time hand the running ones back."""

@@ -11,13 +11,14 @@ from typing import Any
 import redis
 
 from codeexec_magic.contract import (
-    NAMESPACE_DEFAULT,
     ExecutionRequest,
     ExecutionResult,
     Reason,
     Status,
+    bare_prefix,
     cache_key,
     code_hash,
+    key_prefix,
 )
 from codeexec_magic.errors import DecodeError, JobNotFound
 from codeexec_magic.settings import Settings
@@ -44,8 +45,7 @@ class JobStore:
     def __init__(self, url: str, settings: Settings, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.url, self.settings = url, settings
         self.redis: redis.Redis = connect(url, reply_timeout_s)
-        self.prefix = f"codeexec:{settings.namespace}:"
-        self.dead_key = "dead_letter" if settings.namespace == NAMESPACE_DEFAULT else f"{self.prefix}dead_letter"
+        self.prefix, self.bare = key_prefix(settings.namespace), bare_prefix(settings.namespace)
         self._scripts: dict[str, Any] = {}
 
     def _call(self, name: str, *arguments: Any) -> Any:
@@ -53,7 +53,7 @@ class JobStore:
         if script is None:
             script = self._scripts[name] = self.redis.register_script(_source(name))
         with broker_errors(self.url):
-            return script(args=(self.prefix, self.dead_key, *arguments))
+            return script(args=(self.prefix, self.bare, *arguments))
 
     def call(self, script: str, *arguments: Any) -> Any:
         """Run a script for a reader that lives in a module of its own.
@@ -147,10 +147,14 @@ class JobStore:
         """End the leases of all attempts whose id begins with ``lineage``: their worker is dead. Returns how many."""
         return int(self._call("orphan", lineage))
 
-    def claim_alert(self, task_id: str) -> bool:
-        """Whether the caller is the one to tell of this new dead letter; true once for each."""
+    def claim_alert(self, task_id: str, hold_s: float) -> bool:
+        """Whether the caller is the one to tell of this new dead letter; until :meth:`alerted`, for ``hold_s`` only."""
+        return bool(self._call("claim", task_id, _ms(hold_s)))
+
+    def alerted(self, task_id: str) -> None:
+        """Somebody was told of this dead letter, or there is nothing to tell any more."""
         with broker_errors(self.url):
-            return bool(self.redis.zrem(f"{self.prefix}alerts", task_id))
+            self.redis.zrem(f"{self.prefix}alerts", task_id)
 
     def renew(self, attempts: Sequence[tuple[str, str]]) -> list[str]:
         """Renew the leases of ``(task id, attempt)`` pairs. Returns ``ok``, ``cancel`` or ``fenced`` for each."""

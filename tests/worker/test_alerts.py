@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from support import wait_until
 
 from worker.alerts import alert
 
@@ -22,8 +21,9 @@ def test_a_command_gets_the_entry_on_its_standard_input(tmp_path: Path) -> None:
     told = tmp_path / "told"
     script = tmp_path / "hook.py"
     script.write_text(f"import pathlib, sys\npathlib.Path({str(told)!r}).write_text(sys.stdin.read())\n")
-    alert(f"{sys.executable} {script}", LETTER)
-    wait_until(lambda: told.exists() and told.read_text(), 30, "the hook")
+    ended = threading.Event()
+    alert(f"{sys.executable} {script}", LETTER, ended.set)
+    assert ended.wait(30)
     assert json.loads(told.read_text()) == LETTER
 
 
@@ -43,8 +43,9 @@ def test_a_url_gets_it_as_a_post() -> None:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        alert(f"http://127.0.0.1:{server.server_port}/hook", LETTER)
-        wait_until(lambda: bodies, 30, "the request")
+        ended = threading.Event()
+        alert(f"http://127.0.0.1:{server.server_port}/hook", LETTER, ended.set)
+        assert ended.wait(30)
         server.shutdown()
         thread.join()
     assert [json.loads(body) for body in bodies] == [LETTER]
@@ -54,14 +55,17 @@ def test_a_url_gets_it_as_a_post() -> None:
     "hook", ["/no/such/command", "http://127.0.0.1:1/", f"{sys.executable} -c 'raise SystemExit(3)'"]
 )
 def test_a_hook_that_fails_is_logged_and_harms_nothing(hook: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The worker goes on; its log names the job."""
+    """The worker goes on; its log names the job, and it counts as told."""
+    ended = threading.Event()
     with caplog.at_level(logging.ERROR, "codeexec"):
-        alert(hook, LETTER)
-        wait_until(lambda: "abc" in caplog.text, 30, "the log line")
+        alert(hook, LETTER, ended.set)
+        assert ended.wait(30)
+    assert "abc" in caplog.text
 
 
 def test_nothing_is_called_by_default() -> None:
     """Without a hook no thread is started."""
-    before = threading.active_count()
-    alert(None, LETTER)
+    before, told = threading.active_count(), []
+    alert(None, LETTER, lambda: told.append(True))
     assert threading.active_count() == before
+    assert told

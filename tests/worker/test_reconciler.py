@@ -142,8 +142,12 @@ def test_a_dead_letter_whose_worker_died_is_told_by_the_reconciler(bench: Bench)
     task_id = bench.submit_and_die(runs=3)  # the bench announces without claiming, as a worker that died
     bench.step_until("the telling", lambda: bench.told)
     assert bench.told[0]["task_id"] == task_id
-    assert bench.store.claim_alert(task_id)
-    assert not bench.store.claim_alert(task_id)
+    assert bench.store.claim_alert(task_id, 1.0)
+    assert not bench.store.claim_alert(task_id, 1.0)
+    before = len(bench.told)
+    bench.step_until("the telling again, since the one who claimed it never told", lambda: len(bench.told) > before)
+    bench.store.alerted(task_id)
+    assert not bench.store.claim_alert(task_id, 1.0)
 
 
 def test_a_clock_set_forward_ends_no_attempt(redis_server: PrivateServer) -> None:

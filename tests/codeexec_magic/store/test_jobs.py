@@ -523,3 +523,46 @@ def test_between_two_tries_the_last_run_counts(store: JobStore) -> None:
     state = store.snapshot(one.task_id).state()
     assert (state.status, state.ran_s) == (Status.CANCELLED, 1.5)
     assert state.waited_s < 60
+
+
+def test_a_cancelled_job_says_whether_it_ran(store: JobStore) -> None:
+    """One that waits for its next try, or whose worker died, did run; one that never left the queue did not."""
+    fresh, retrying, lost = request("1"), request("2"), request("3")
+    for one in (fresh, retrying, lost):
+        store.submit(one)
+    for one, action, reason in ((retrying, "retry", Reason.TIMEOUT), (lost, "again", Reason.WORKER_LOST)):
+        begin(store, one.task_id)
+        store.finish(one.task_id, "a1", action, reason, story={"reason": str(reason)}, charge="failures", delay_s=60)
+    for one in (fresh, retrying, lost):
+        assert store.cancel(one.task_id) is Status.CANCELLED
+    told = {one.code: store.snapshot(one.task_id).result().verdict for one in (fresh, retrying, lost)}
+    again = "cancelled after 1 run, before it ran again"
+    assert told == {"1": "cancelled before it ran", "2": again, "3": again}
+
+
+def test_an_environment_answers_for_itself_alone(store: JobStore) -> None:
+    """Two workers of one queue with other libraries: what one computed is no answer while the other is announced."""
+
+    def announce(environment: str) -> None:
+        store.heartbeat(environment, [QUEUE], environment, {}, {"queues": QUEUE}, 60)
+
+    announce("env-1")
+    first, second = request("x"), request("x")
+    run_to_success(store, first, "env-1")
+    announce("env-2")
+    run_to_success(store, second, "env-2")
+    for environment, origin in (("env-1", first), ("env-2", second), ("env-1", first)):
+        announce(environment)
+        hit = store.submit(request("x"))
+        assert (hit.outcome, hit.leader) == ("hit", origin.task_id)
+
+
+def test_a_run_is_cached_for_the_environment_it_ran_in(store: JobStore) -> None:
+    """Submitted while one environment was announced and run by a worker of another one: the run's own one has it."""
+    store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE}, 60)
+    run_to_success(store, request("x"), "env-2")
+    other = request("x")
+    assert store.submit(other).outcome == "queued", "nothing ran in env-1"
+    store.cancel(other.task_id)
+    store.heartbeat("w2", [QUEUE], "env-2", {}, {"queues": QUEUE}, 60)
+    assert store.submit(request("x")).outcome == "hit"
