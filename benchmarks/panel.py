@@ -77,7 +77,7 @@ def submit(store: JobStore, count: int) -> list[ExecutionRequest]:
     for one in requests:
         request = json.dumps(one.as_dict(), separators=(",", ":"))
         rest = (one.task_id, request, one.queue, "", "off", cache_key(one), 10_000_000, code_hash(one.code))
-        script(args=(store.prefix, store.dead_key, *rest, 3_600_000, 3_600_000), client=pipe)
+        script(args=(store.prefix, store.bare, *rest, 3_600_000, 3_600_000), client=pipe)
     pipe.execute()
     return requests
 

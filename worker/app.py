@@ -22,7 +22,7 @@ from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
-from codeexec_magic.contract import QUEUES
+from codeexec_magic.contract import QUEUES, bare_prefix
 from codeexec_magic.errors import BadSetting, CodeExecError
 from codeexec_magic.settings import WorkerSettings, database
 from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
@@ -74,6 +74,8 @@ def configuration(settings: WorkerSettings) -> dict[str, Any]:
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "priority_steps": [0],
             "client_name": "codeexec-worker",
+            # lists, bindings and control channels of this namespace alone
+            "global_keyprefix": bare_prefix(settings.namespace),
         },
     }
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, ClassVar, Final
 
-import redis
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Channel, PrefixedStrictRedis, Transport
 
 from codeexec_magic.contract import TASK_NAME
 from codeexec_magic.errors import DecodeError
@@ -96,7 +96,7 @@ def _message(task_id: str, generation: int, label: str | None, queue: str) -> by
     ).encode()
 
 
-class InboxClient(redis.Redis):
+class InboxClient(PrefixedStrictRedis):
     """Reads a worker's lists; what it cannot pass on looks like a read that found nothing.
 
     Replies to Celery's own commands come by lists too, which :func:`install` does not name.
@@ -124,9 +124,9 @@ class InboxClient(redis.Redis):
 class InboxChannel(Channel):
     """Reads through :class:`InboxClient`."""
 
-    def _get_client(self) -> type[InboxClient]:
+    def _get_client(self) -> Callable[..., InboxClient]:
         super()._get_client()  # type: ignore[no-untyped-call]  # checks the version
-        return InboxClient
+        return partial(InboxClient, global_keyprefix=self.global_keyprefix)
 
 
 class InboxTransport(Transport):

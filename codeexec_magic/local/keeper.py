@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from codeexec_magic.contract import QUEUES
+from codeexec_magic.contract import QUEUES, bare_prefix, key_prefix
 from codeexec_magic.local import peers, server
 from codeexec_magic.local.home import Home, State, born, tail, with_children
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
@@ -49,7 +49,7 @@ class Keeper:
         self._home, self._settings = home, settings
         self._binary = server.find_binary()
         self._queues = tuple(dict.fromkeys((*QUEUES, *workers.queues)))
-        self._prefix = f"codeexec:{workers.namespace}:"
+        self._prefix, self._bare = key_prefix(workers.namespace), bare_prefix(workers.namespace)
         self._token = ""
         self._log_start = 0
         self._redis: Any = None
@@ -231,7 +231,7 @@ class Keeper:
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for queue in self._queues:
-                    pipe.llen(queue)
+                    pipe.llen(f"{self._bare}{queue}")
                     pipe.zcard(f"{self._prefix}queued:{queue}")
                 pipe.hlen("unacked")
                 pipe.zcard(f"{self._prefix}running")

@@ -83,7 +83,7 @@ class DeadLetter:
 def dead_letters(store: JobStore, limit: int = 100) -> list[DeadLetter]:
     """The newest entries, newest first; what somebody else put into the list and cannot be read is left out."""
     with broker_errors(store.url):
-        entries: Any = store.redis.lrange(store.dead_key, 0, limit - 1)
+        entries: Any = store.redis.lrange(f"{store.bare}dead_letter", 0, limit - 1)
     letters = []
     for entry in entries:
         try:

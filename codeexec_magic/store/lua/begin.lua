@@ -1,4 +1,4 @@
--- ARGV: prefix, dead, id, generation, attempt, worker, lease
+-- ARGV: prefix, bare prefix, id, generation, attempt, worker, lease
 -- Returns {verdict, ...}: run, done, stale, unknown.
 local id, generation, attempt, worker, lease = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local record = job_key(id)

@@ -1,4 +1,4 @@
--- ARGV: prefix, dead, id, result ttl
+-- ARGV: prefix, bare prefix, id, result ttl
 -- Returns the status after the call; a running job only gets the order, its worker ends it.
 local id, ttl = ARGV[3], tonumber(ARGV[4])
 local record = job_key(id)

@@ -1,7 +1,9 @@
--- Shared by every script of the job store. ARGV[1] is the key prefix "codeexec:{namespace}:", ARGV[2] the
--- dead-letter list. All times are the server's, in milliseconds. Scripts name keys they derive from job ids, which
--- a Redis Cluster would refuse; Celery's Redis transport has the same bound.
-local P, DEAD = ARGV[1], ARGV[2]
+-- Shared by every script of the job store. ARGV[1] is the key prefix "codeexec:{namespace}:", ARGV[2] the one of the
+-- keys that others know by their bare names: nothing in the default namespace, else the same as the first.
+-- All times are the server's, in milliseconds. Scripts name keys they derive from job ids, which a Redis Cluster would
+-- refuse; Celery's Redis transport has the same bound.
+local P, BARE = ARGV[1], ARGV[2]
+local DEAD = BARE .. 'dead_letter'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -13,6 +15,7 @@ local TERMINAL = {succeeded = true, failed = true, dead_lettered = true, cancell
 local function job_key(id) return P .. 'job:' .. id end
 local function events_key(id) return P .. 'events:' .. id end
 local function queued_key(queue) return P .. 'queued:' .. queue end
+local function messages_key(queue) return BARE .. queue end
 
 local function count(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
 
@@ -62,7 +65,7 @@ local function publish(id, queue, label, front)
   redis.call('ZADD', queued_key(queue), score, id)
   local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
   local shown = cjson.encode("('" .. id .. "', " .. generation .. ')')
-  redis.call(front and 'RPUSH' or 'LPUSH', queue, '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
+  redis.call(front and 'RPUSH' or 'LPUSH', messages_key(queue), '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
     .. '"headers":{"lang":"py","task":"codeexec.execute","id":"' .. id .. '","shadow":' .. cjson.encode(label)
     .. ',"eta":null,"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"' .. id
     .. '","parent_id":null,"argsrepr":' .. shown .. ',"kwargsrepr":"{}","origin":"codeexec","ignore_result":true,'

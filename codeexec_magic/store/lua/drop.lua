@@ -1,4 +1,4 @@
--- Forget one dead letter, or all of them. ARGV: prefix, dead, id or '', result ttl
+-- Forget one dead letter, or all of them. ARGV: prefix, bare prefix, id or '', result ttl
 -- Returns how many.
 local id, ttl = ARGV[3], tonumber(ARGV[4])
 if id ~= '' then

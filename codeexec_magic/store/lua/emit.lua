@@ -1,6 +1,6 @@
 -- Append output events and renew the lease, if the attempt is still the open one. A caller that lost the reply sends
 -- them again: each event has its number within the attempt, and what is there already is left out.
--- ARGV: prefix, dead, id, attempt, lease, number of the first event, event...
+-- ARGV: prefix, bare prefix, id, attempt, lease, number of the first event, event...
 -- Returns fenced, cancel or ok.
 local id, attempt = ARGV[3], ARGV[4]
 local h = redis.call('HMGET', job_key(id), 'attempt', 'cancel', 'sent')

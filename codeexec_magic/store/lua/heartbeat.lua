@@ -1,4 +1,4 @@
--- A worker says that it is alive and what it offers. ARGV: prefix, dead, worker, ttl, environment, about, field, value,
+-- A worker says that it is alive and what it offers. ARGV: prefix, bare prefix, worker, ttl, environment, about, field, value,
 -- ..., '--', queue...
 local worker, ttl, environment, about = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local key, i = P .. 'worker:' .. worker, 7

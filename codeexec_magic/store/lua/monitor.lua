@@ -1,6 +1,6 @@
 -- Everything a monitor shows, in one round trip. Cost does not grow with the number of jobs: indexes are counted, and
 -- at most WINDOW records of them are looked at.
--- ARGV: prefix, dead, query as JSON (store/monitor.py makes it):
+-- ARGV: prefix, bare prefix, query as JSON (store/monitor.py makes it):
 --   samples, workers        how many of the newest
 --   source                  jobs: all, mine (those in ids) or none
 --   status, queue           only these; empty: any

@@ -1,5 +1,5 @@
 -- A supervisor starts its next worker: whatever the last one held is nobody's any more, so its leases end now.
--- ARGV: prefix, dead, beginning of the attempt ids
+-- ARGV: prefix, bare prefix, beginning of the attempt ids
 -- Returns how many.
 local found = 0
 for _, id in ipairs(redis.call('ZRANGE', P .. 'running', 0, -1)) do

@@ -1,5 +1,5 @@
 -- Renew the leases of one worker's running attempts.
--- ARGV: prefix, dead, lease, id, attempt, id, attempt, ...
+-- ARGV: prefix, bare prefix, lease, id, attempt, id, attempt, ...
 -- Returns fenced, cancel or ok for each.
 local answers = {}
 for i = 4, #ARGV, 2 do

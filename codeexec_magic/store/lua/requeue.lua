@@ -1,4 +1,4 @@
--- Run a job that gave up again as the same job. ARGV: prefix, dead, id, request or '', code hash, generation seen
+-- Run a job that gave up again as the same job. ARGV: prefix, bare prefix, id, request or '', code hash, generation seen
 -- Returns queued, alive (it runs, or somebody else was faster: nothing to do), succeeded, or unknown.
 local id, request = ARGV[3], ARGV[4]
 local record = job_key(id)

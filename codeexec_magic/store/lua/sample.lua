@@ -1,6 +1,6 @@
 -- Note how things stand, for the history that monitors draw: totals that only grow, so that any two samples give the
 -- rate between them. Whoever comes first within a period writes; the others find a fresh sample.
--- ARGV: prefix, dead, period, how many are kept, ttl, queue...
+-- ARGV: prefix, bare prefix, period, how many are kept, ttl, queue...
 -- Returns 1 if a sample was written.
 local key, period = P .. 'samples', tonumber(ARGV[3])
 local last = redis.call('LINDEX', key, 0)

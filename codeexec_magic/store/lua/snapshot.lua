@@ -1,4 +1,4 @@
--- One job as it stands. ARGV: prefix, dead, id
+-- One job as it stands. ARGV: prefix, bare prefix, id
 -- Returns {record, record of the run it shows, place in line, listeners, now}; an empty reply for an unknown job.
 local id = ARGV[3]
 local record = redis.call('HGETALL', job_key(id))

@@ -1,4 +1,4 @@
--- ARGV: prefix, dead, id, request, queue, label, cache mode, cache key, max queue, code hash, result ttl, cache ttl
+-- ARGV: prefix, bare prefix, id, request, queue, label, cache mode, cache key, max queue, code hash, result ttl, cache ttl
 -- Returns {outcome, ...}: hit, follow, queued, full, known.
 local id, request, queue, label, mode, key = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local ttl, cache_ttl = tonumber(ARGV[11]), tonumber(ARGV[12])

@@ -1,6 +1,6 @@
 -- The reconciler's periodic pass: due retries go back to their queue, messages the broker lost are sent again, and
 -- the indexes forget expired jobs.
--- ARGV: prefix, dead, grace, result ttl, lease, doubt (0/1), queue...
+-- ARGV: prefix, bare prefix, grace, result ttl, lease, doubt (0/1), queue...
 -- Returns {due, lost, now, ids of jobs whose lease has run out...}.
 local QUEUES = 7  -- where they begin in ARGV
 local grace, ttl, lease, doubt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
@@ -51,7 +51,7 @@ for i = QUEUES, #ARGV do
   local queue = ARGV[i]
   -- written out to the microsecond: Lua's own conversion keeps 14 digits, which rounds a score up past itself
   local limit = now - grace
-  local head = redis.call('LINDEX', queue, -1)
+  local head = redis.call('LINDEX', messages_key(queue), -1)
   if head then
     local ok, id = pcall(function() return cjson.decode(head).headers.id end)
     local score = ok and type(id) == 'string' and redis.call('ZSCORE', queued_key(queue), id)
