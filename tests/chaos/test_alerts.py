@@ -35,5 +35,7 @@ def test_the_hook_is_called_once_for_an_entry(cluster: Cluster, point: str | Non
     wait_until(lambda: not cluster.client.store.redis.exists("codeexec:default:alerts"), 30, "the end of the telling")
     assert told.read_text().count(job.id) == 1
     log = (cluster.directory / "worker-0.log").read_text()
-    errors = [line for line in log.splitlines() if "ERROR" in line and "dead_letter" in line and job.id in line]
+    errors = [
+        line for line in log.splitlines() if '"level": "error", "event": "dead_letter"' in line and job.id in line
+    ]
     assert len(errors) == (2 if point == "in-alert" else 1), log
