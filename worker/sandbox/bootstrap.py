@@ -28,7 +28,7 @@ def launcher_command(python: str, fd: int, config: dict[str, Any]) -> list[str]:
 def zygote_command(python: str, fd: int, config: dict[str, Any]) -> list[str]:
     """How the zygote is executed, in the interpreter of the cells."""
     start = [python, "-I", "-B", "-X", "utf8", "-c", _BOOT]
-    return [*start, "_codeexec_guest", str(_HERE / "guest"), "zygote", str(fd), json.dumps(config)]
+    return [*start, "_codeexec_guest", str(_HERE / "guest"), "entry", str(fd), json.dumps(config)]
 
 
 def execute(

@@ -49,10 +49,15 @@ class Box:
         self.cpu_before = 0.0  #: spent on getting ready
         self._size_before = 0
         self.growth = 0  #: bytes by which the cell's own process grew at most
-        self.house: list[int] = []  #: the namespaces, made by init, that wait for the cell
+        self.house: list[int] = []  #: the namespaces that wait for the cell
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
         self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-") if spec["level"] < 2 else ""
-        self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        #: to the cell's parent; a house needs none, its process 1 only collects orphans
+        self.control: socket.socket | None = None
+        self._control_far: socket.socket | None = None
+        if spec["level"] < 2:
+            self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.control.setblocking(False)
         self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
         self.fds: dict[str, int] = {}
         self._far: list[int] = []
@@ -64,50 +69,55 @@ class Box:
         # an unprivileged user's pipes share a budget: a smaller channel then has to do
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
-        self.control.setblocking(False)
-
-    @property
-    def control_far(self) -> int:
-        """Init's end of the control socket."""
-        return self._control_far.fileno()
 
     def cell_fds(self) -> list[int]:
-        """What the cell needs, in the order of :data:`guest.init.NAMESPACES` and :data:`guest.init.CELL_FDS`."""
-        return [*self.house, self._code_far, *self._far]
-
-    def sent_control(self) -> None:
-        """The far end belongs to init now."""
-        self._control_far.close()
+        """What the zygote passes on: the house or the control socket, then :data:`guest.init.CELL_FDS`."""
+        first = self.house if self._control_far is None else [self._control_far.fileno()]
+        return [*first, self._code_far, *self._far]
 
     def sent_cell(self) -> None:
-        """The far ends belong to the cell now."""
-        for fd in self.cell_fds():
+        """The far ends belong to the cell, and its parent, now."""
+        for fd in (*self.house, self._code_far, *self._far):
             os.close(fd)
         self._far, self.house = [], []
+        if self._control_far is not None:
+            self._control_far.close()
 
-    def spawned(self, pid_fd: int, group: Group | None) -> None:
-        """Init exists and waits; count it into its group, then let it go on."""
-        self.state = "preparing"
-        self.pid_fd = pid_fd
-        self.init_pid = _pid_of(pid_fd)
-        self.group = group
+    def spawned(self, fds: list[int]) -> None:
+        """The cell's surroundings exist.
+
+        Args:
+            fds: the house's process 1, its namespaces and its two scratch file systems; or the cell's parent alone.
+        """
+        self.pid_fd, self.init_pid = fds[0], _pid_of(fds[0])
+        self.house, self.scratch = fds[1:-2], fds[1:][-2:]
+
+    def prepare(self, group: Group | None) -> None:
+        """Give the cell that is to come its control group, and let its parent, if it waits, go on.
+
+        Raises:
+            OSError: the group does not take the limits or the process.
+        """
+        self.group, self.state = group, "preparing"
         if group:
             group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
-            group.add(self.init_pid)
-        self.control.send(b"go")
+        if self.control is not None:
+            if group:
+                group.add(self.init_pid)
+            self.control.send(b"go")
 
     def forked(self, pid_fd: int) -> None:
-        """The cell's process exists and waits; count it, then let it enter its namespaces."""
+        """The cell's process exists and waits; count it, then let it enter its house."""
         self.cell_fd, self.cell_pid = pid_fd, _pid_of(pid_fd)
         if self.group:
             self.group.add(self.cell_pid)
         os.write(self._code, GO)
 
     def read_control(self) -> bool:
-        """Take init's messages; false when there will be no more."""
-        while True:
+        """Take the messages of the cell's parent; false when there will be no more."""
+        while self.control is not None:
             try:
-                data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 16)
+                data = self.control.recv(1 << 16)
             except BlockingIOError:
                 return True
             except OSError:
@@ -115,14 +125,13 @@ class Box:
             if not data:
                 return False
             message = json.loads(data)
-            if message["op"] == "housed":
-                self.house, self.scratch = list(fds[:-2]), list(fds[-2:])
-            elif message["op"] == "forked":
+            if message["op"] == "forked":
                 self._find_cell()
             elif message["op"] == "ended":
                 self.ended(message)
             elif message["op"] == "broken":
                 self.problem = message["text"]
+        return True
 
     def _find_cell(self) -> None:
         # a descriptor, not a number: a number could be another process's by the time it is signalled
@@ -200,7 +209,7 @@ class Box:
             # the kernel kills a process namespace with its first process
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self.pid_fd, signal.SIGKILL)
-        else:
+        elif self.control is not None:
             with contextlib.suppress(OSError):
                 self.control.send(b"kill")
 
@@ -226,10 +235,10 @@ class Box:
     def close(self) -> None:
         """Leave nothing: descriptors, group, folder."""
         self.state = "gone"
-        self.control.close()
-        self._control_far.close()
         if self._far:
             self.sent_cell()
+        if self.control is not None:
+            self.control.close()
         self.discard_code()
         for fd in (*self.fds.values(), *self.scratch, self.pid_fd, self.cell_fd):
             if fd >= 0:

@@ -28,7 +28,7 @@ class Nursery:
         self._python, self._guards_off = python, guards_off
         self._socket: socket.socket | None = None
         self._pid_fd = -1
-        self.warden: socket.socket | None = None  #: makes inits, where there are namespaces
+        self.warden: socket.socket | None = None  #: builds houses, where there are namespaces
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, config: dict[str, Any], missing: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -95,14 +95,14 @@ class Nursery:
         assert self._socket is not None
         return [self._socket, self.warden] if self.warden else [self._socket]
 
-    def order_house(self, message: dict[str, Any], control: int) -> None:
-        """Ask for an init with namespaces.
+    def order_house(self, message: dict[str, Any]) -> None:
+        """Ask for the namespaces of a run.
 
         Raises:
             OSError: the warden does not listen any more.
         """
         assert self.warden is not None
-        socket.send_fds(self.warden, [json.dumps(message).encode()], [control])
+        self.warden.send(json.dumps(message).encode())
 
     def order(self, message: dict[str, Any], fds: list[int]) -> None:
         """Ask the zygote for a process.
@@ -117,7 +117,7 @@ class Nursery:
     def receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
         """An answer; nothing when the other end is dead."""
         try:
-            data, fds, _, _ = socket.recv_fds(sock, _MESSAGE, 1)
+            data, fds, _, _ = socket.recv_fds(sock, _MESSAGE, 16)
         except OSError:
             return None, []
         return (json.loads(data), list(fds)) if data else (None, [])

@@ -15,7 +15,7 @@ from .loop import Loop, readable
 from .nursery import Nursery
 
 #: states of a box on its way to be used
-_STANDBY: Final = ("spawning", "preparing", "entering", "ready")
+_STANDBY: Final = ("spawning", "preparing", "ready")
 #: processes by which the kernel's own limit stands behind that of a group
 _BEHIND: Final = 8
 #: attempts to make a standby before what waits for one is told
@@ -139,14 +139,13 @@ class Standbys:
         self._boxes[box.number] = box
         try:
             if self._level >= 2:
-                self._zygote.order_house(self._order(box), box.control_far)
+                self._zygote.order_house(self._order(box))
             else:
-                self._zygote.order(self._order(box), [box.control_far, *box.cell_fds()])
-                box.sent_cell()
+                self._order_cell(box)
         except OSError:
             self._owner.on_lost()
-        box.sent_control()
-        self._loop.watch(box.control, lambda: self._on_init(box))
+        if box.control is not None:
+            self._loop.watch(box.control, lambda: self._on_init(box))
         self._loop.watch(box.fds["events"], lambda: self._on_first_packet(box))
         return box
 
@@ -163,7 +162,8 @@ class Standbys:
 
     def with_tasks(self, limits: dict[str, Any]) -> dict[str, Any]:
         """Processes and threads: for the tree as a group counts them, and for the user as the kernel does."""
-        tasks = limits["processes"] + 1  # init is in it, too
+        # in a group counts, too, what makes the cell end fast, or at level 1 the cell's parent
+        tasks = limits["processes"] + (1 if self._cgroups or self._level < 2 else 0)
         # a group counts what it refuses, so it must be the first to refuse
         nproc = tasks + (_BEHIND if self._cgroups else 0)
         if self._level < 2 and not (self._root and self._own_uid):
@@ -187,7 +187,9 @@ class Standbys:
             for fd in fds:
                 os.close(fd)  # of a box that was given up meanwhile
         elif message["op"] == "spawned":
-            self._count_in(box, fds[0])
+            box.spawned(fds)
+            self._loop.watch(box.pid_fd, lambda: self._on_gone(box))
+            self._prepare(box)
         elif message["op"] == "forked":
             try:
                 box.forked(fds[0])
@@ -199,30 +201,32 @@ class Standbys:
         elif message["op"] == "refused":
             self.broken(box, message["text"])
 
-    def _count_in(self, box: Box, pid_fd: int) -> None:
+    def _prepare(self, box: Box) -> None:
         try:
-            group = self._cgroups.group(str(box.number)) if self._cgroups else None
-            box.spawned(pid_fd, group)
-            self._loop.watch(box.pid_fd, lambda: self._on_gone(box))
+            box.prepare(self._cgroups.group(str(box.number)) if self._cgroups else None)
         except OSError as err:
             self.broken(box, f"control group: {err}")
+            return
+        if box.house:
+            self._order_cell(box)
+
+    def _order_cell(self, box: Box) -> None:
+        try:
+            self._zygote.order(self._order(box), box.cell_fds())
+        except OSError:
+            self._owner.on_lost()
+        box.sent_cell()
 
     def _on_init(self, box: Box) -> None:
         if not box.read_control():
-            self._loop.forget(box.control)
+            if box.control is not None:
+                self._loop.forget(box.control)
             if box.state != "ending" and box.status is None and not box.problem:
                 box.problem = "the run's first process died"
         if box.problem:
             self.broken(box, box.problem)
         elif box.status is not None:
             self._on_cell_end(box)
-        elif box.house and box.state == "preparing":
-            box.state = "entering"
-            try:
-                self._zygote.order(self._order(box), box.cell_fds())
-            except OSError:
-                self._owner.on_lost()
-            box.sent_cell()
 
     def _on_first_packet(self, box: Box) -> None:
         """A standby says that it is ready, or why it is not."""
@@ -282,7 +286,7 @@ class Standbys:
         self._owner.on_free()
 
     def _dispose(self, box: Box) -> None:
-        self._loop.forget(box.control, *box.fds.values())
+        self._loop.forget(*([box.control] if box.control is not None else ()), *box.fds.values())
         box.close()
         self._boxes.pop(box.number, None)
         if box.uid:

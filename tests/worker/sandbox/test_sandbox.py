@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -385,6 +386,40 @@ def test_hard_limit_ends_what_ignores_everything(sandbox: Sandbox) -> None:
     assert outcome.reason is Reason.TIMEOUT
     assert "hard limit" in outcome.verdict
     assert stream_text(events, "stdout") == "kept\n"
+
+
+def test_what_holds_on_to_the_memory_is_as_confined_as_the_cell(sandbox: Sandbox) -> None:
+    """The process beside the cell that shares its memory has every guard and limit of it, and nobody waits for it."""
+    code = """
+        import os
+        from pathlib import Path
+        own, names = os.getpid(), ("CapEff", "NoNewPrivs", "Seccomp", "Seccomp_filters", "Uid", "Groups")
+        def facts(pid):
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            return [status[name] for name in names], Path(f"/proc/{pid}/limits").read_text()
+        others = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, own)]
+        print(len(others), all(facts(pid) == facts(own) for pid in others))
+        try:
+            os.wait()
+        except ChildProcessError:
+            print("no children")
+        """
+    outcome, events = execute(sandbox, code)
+    assert outcome.success
+    assert stream_text(events, "stdout") == (
+        "1 True\nno children\n" if outcome.isolation["cgroup"] else "0 True\nno children\n"
+    )
+
+
+def test_process_1_shows_nothing_of_the_host(sandbox: Sandbox) -> None:
+    """The kernel lets everybody read a process's network tables: those of a run's first process are empty."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = "for name in ('tcp', 'tcp6', 'unix', 'dev'): print(open(f'/proc/1/net/{name}').read())"
+        outcome, events = execute(sandbox, code)
+        text = stream_text(events, "stdout")
+        assert outcome.success
+        assert f":{server.getsockname()[1]:04X} " not in text
+        assert [line.split(":")[0].strip() for line in text.splitlines() if line.count(":") == 1] == ["lo"]
 
 
 def test_cpu_limit_counts_the_tree(sandbox: Sandbox) -> None:

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from . import isolation, landlock, linux, packets, runner, seccomp
+from . import anchor, isolation, landlock, linux, packets, runner, seccomp
 from .streams import Stream
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def main(spawn: Spawn) -> NoReturn:
     request = json.loads(_receive(code_fd))
     os.close(code_fd)
     _limits(spawn, request["limits"])
+    if spawn.house and spawn.unseen_memory:
+        anchor.drop()
     runner.channel.fd = EVENTS_FD
     report, code = runner.run(spawn.shell, request)
     if os.getpid() != home_pid:
@@ -68,20 +70,13 @@ def _tell(event: dict[str, Any]) -> None:
 
 
 def _enter(spawn: Spawn) -> None:
-    """Move into the namespaces that the run's init has made; the zygote has forked us into its process namespace."""
+    """Move into the run's house; the zygote has forked us into its process namespace."""
     if not spawn.house:
         return
     if os.read(spawn.fds["code"], 1) != GO:
         os._exit(0)  # the launcher went away before it could account for us
-    shared = spawn.network or "netns" in spawn.guards_off
-    for name, fd in spawn.house.items():
-        if name == "user":
-            os.setresgid(spawn.uid, spawn.uid, spawn.uid)
-            os.setresuid(spawn.uid, spawn.uid, spawn.uid)
-        # the fork has entered the one of processes; a shared network is where we are already
-        if name != "pid" and not (name == "net" and shared):
-            linux.setns(fd, 0)
-        os.close(fd)
+    linux.setns(spawn.house["mnt"], linux.CLONE_NEWNS)
+    isolation.move_in(spawn.uid, network=spawn.network or "netns" in spawn.guards_off)
 
 
 def _descriptors(spawn: Spawn) -> int:

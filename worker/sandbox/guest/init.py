@@ -1,4 +1,4 @@
-"""The first process of a run: sets the namespaces up, forks the cell, reaps, and tells how the cell ended.
+"""The parent of a cell that has no process namespace: forks it, reaps, tells how it ended, leaves nothing below.
 
 It holds the only descriptor on which the wait status travels; the cell never has it.
 """
@@ -15,13 +15,11 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import folder, isolation, linux, tree
+from . import folder, linux, tree
 from .pages import Pages
 
 #: descriptors of the cell, in the order the launcher sends them
 CELL_FDS = ("code", "stdout", "stderr", "events")
-#: namespaces that a cell enters, the one of processes first, the one of users last
-NAMESPACES = ("pid", "mnt", "ipc", "uts", "cgroup", "net", "user")
 
 
 @dataclass
@@ -36,7 +34,6 @@ class Spawn:
     home: str
     unseen_memory: bool
     guards_off: tuple[str, ...]  #: only ever set by tests that prove each guard matters
-    hidden: list[str]  #: library folders that the cell's own /tmp would hide
     readable: list[str]  #: what of the host a cell may read where it has no root of its own
     shell: Any
     pages: Pages = field(default_factory=Pages)  #: what every cell touches
@@ -45,11 +42,7 @@ class Spawn:
 
 
 def main(spawn: Spawn) -> NoReturn:
-    """Be the init of one run until it is killed.
-
-    In a process namespace of its own it only keeps house: the cell is forked from the warm zygote and enters. Without
-    one it is the cell's parent, so that nothing escapes from below it.
-    """
+    """Be the parent of one cell, so that nothing escapes from below it, until told to end."""
     control = socket.socket(fileno=spawn.fds["control"])
     try:
         _serve(spawn, control)
@@ -69,28 +62,11 @@ def _serve(spawn: Spawn, control: socket.socket) -> None:
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     if not control.recv(16):
         os._exit(0)  # the launcher went away before it could account for us
-    if spawn.level >= 2:
-        _keep_house(spawn, control)
-        pid = -1
-    else:
-        pid = _be_parent(spawn, control)
-    _watch(spawn, control, wake_r, pid)
+    _watch(spawn, control, wake_r, _fork_cell(spawn, control))
 
 
-def _keep_house(spawn: Spawn, control: socket.socket) -> None:
-    shared = spawn.network or "netns" in spawn.guards_off
-    scratch = isolation.cell_namespaces(spawn.limits, spawn.uid, spawn.hidden, network=shared)
-    # by descriptor, because nobody may look into this process once it is not dumpable
-    spaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in NAMESPACES]
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    linux.drop_capabilities()
-    socket.send_fds(control, [b'{"op":"housed"}'], [*spaces, *scratch])
-    for fd in (*spaces, *scratch):
-        os.close(fd)
-
-
-def _be_parent(spawn: Spawn, control: socket.socket) -> int:
-    from . import cell  # only here: a house keeper needs none of it
+def _fork_cell(spawn: Spawn, control: socket.socket) -> int:
+    from . import cell  # which needs Spawn from here
 
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     pid = os.fork()
@@ -122,11 +98,10 @@ def _watch(spawn: Spawn, control: socket.socket, wake: int, pid: int) -> None:
 
 def _end(spawn: Spawn, control: socket.socket) -> NoReturn:
     # a message means kill, the end of the stream that the launcher is gone; either way nothing may stay
-    if spawn.level < 2:
-        if os.getuid() == 0 and spawn.uid != 0:
-            _kill_user(spawn.uid)
-        tree.kill_below(os.getpid())
-        folder.remove_folder(spawn.home)  # the launcher does it, too, if it still lives
+    if os.getuid() == 0 and spawn.uid != 0:
+        _kill_user(spawn.uid)
+    tree.kill_below(os.getpid())
+    folder.remove_folder(spawn.home)  # the launcher does it, too, if it still lives
     del control
     os._exit(0)
 

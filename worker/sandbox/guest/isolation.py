@@ -46,6 +46,7 @@ _WRITTEN: Final = {
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
 }
+_OWN_FLAGS: Final = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _JAIL_FLAGS: Final = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC
 
 
@@ -179,20 +180,19 @@ def roots_below_tmp() -> list[str]:
     return [root for root in library_roots() if root.startswith("/tmp/")]  # noqa: S108
 
 
-def cell_namespaces(limits: dict[str, Any], uid: int, hidden: list[str], *, network: bool) -> list[int]:
-    """Give the calling process, which is to become a run's init, its own namespaces and scratch mounts.
+def build_house(limits: dict[str, Any], uid: int, hidden: list[str]) -> list[int]:
+    """Move the calling process to a new mount namespace, with the scratch space of one cell, and its next child to a
+    new namespace of processes.
 
     Args:
         limits: of the run: ``disk_mb``, ``inodes``, ``shm_mb``.
         uid: the cell's user and group in the zygote's user namespace.
         hidden: from :func:`roots_below_tmp`.
-        network: stay in the host's network namespace.
 
     Returns:
         path descriptors of the scratch file systems, whose use counts as memory
     """
-    flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
-    linux.unshare(flags if network else flags | linux.CLONE_NEWNET)
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
     mount_flags = linux.MS_NOSUID | linux.MS_NODEV
     owner = f"uid={uid},gid={uid}"
     area = f"size={limits['disk_mb']}m,nr_inodes={limits['inodes']},mode=0755,{owner}"
@@ -208,19 +208,29 @@ def cell_namespaces(limits: dict[str, Any], uid: int, hidden: list[str], *, netw
         os.close(tree)
     shm = f"size={limits['shm_mb']}m,nr_inodes=1k,mode=1777"
     linux.mount("tmpfs", "/dev/shm", "tmpfs", mount_flags | linux.MS_NOEXEC, shm)  # noqa: S108
-    linux.mount("proc", "/proc", "proc", mount_flags | linux.MS_NOEXEC)
+    return [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (AREA, "/dev/shm")]  # noqa: S108
+
+
+def move_in(uid: int, *, network: bool) -> None:
+    """The cell's own part, once its process is in its house: the namespaces that need no process before it.
+
+    Args:
+        uid: as for :func:`build_house`.
+        network: stay in the host's network namespace.
+    """
+    linux.unshare(_OWN_FLAGS if network else _OWN_FLAGS | linux.CLONE_NEWNET)
     linux.set_hostname("sandbox")
     if not network:
         with contextlib.suppress(OSError):  # without it only programs that talk to themselves notice
             linux.loopback_up()
-    scratch = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (AREA, "/dev/shm")]  # noqa: S108
+    # shows the namespace of processes of whoever mounts it
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     # a user namespace of its own makes the process limit count this run alone, and holds no capability outside
     linux.unshare(linux.CLONE_NEWUSER)
     write_own_maps(uid)
-    return scratch
 
 
 def write_own_maps(outer: int, outer_group: int | None = None) -> None:

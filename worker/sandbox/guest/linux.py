@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import platform
 import socket
 import struct
 from pathlib import Path
@@ -63,7 +62,8 @@ libc.syscall.restype = ctypes.c_long
 
 def machine() -> str:
     """The architecture's name as the tables of this package spell it."""
-    return {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
+    name = os.uname().machine
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(name.lower(), name)
 
 
 def syscall(number: int, *args: Any) -> int:
@@ -199,7 +199,7 @@ def loopback_up() -> None:
 
 def kernel() -> tuple[int, int]:
     """Major and minor version of the running kernel."""
-    major, minor = platform.release().split(".")[:2]
+    major, minor = os.uname().release.split(".")[:2]
     return int(major), int("".join(c for c in minor if c.isdigit()) or 0)
 
 

@@ -147,7 +147,8 @@ _CALLS: Final = {
     "prlimit64": (302, 261),
     "personality": (135, 92),
 }
-_NEW_NAMESPACES: Final = 0x7E020000  # every CLONE_NEW* flag that clone() takes
+#: every CLONE_NEW* flag that clone() takes, and CLONE_PARENT: a sister of the cell would be nobody's whom we count
+_CLONE_DENIED: Final = 0x7E020000 | 0x8000
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_SEQPACKET = 1, 5
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -233,7 +234,7 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
             out.refuse_calls((row[1 + column] for row in rows if row[1 + column] is not None), error)  # type: ignore[misc]
     families = [_AF_UNIX] * unix + [_AF_INET, _AF_INET6] * inet
     for name, body in {
-        "clone": _masked(0, _NEW_NAMESPACES),
+        "clone": _masked(0, _CLONE_DENIED),
         "socket": _one_of(0, families, errno.EAFNOSUPPORT),
         "socketpair": _socketpair(),
         "ioctl": _none_of(1, (_TIOCSTI, _TIOCLINUX)),

@@ -1,6 +1,7 @@
-"""Process 1 of the zygote's namespaces: small, so that the init of every run, its fork, costs next to nothing.
+"""Process 1 of the zygote's namespaces: small, so that what it does for every run costs next to nothing.
 
-The zygote proper, with all its libraries, is its child. When either ends, both do, and with them every run.
+It builds the house of each run, the namespaces and scratch mounts, and forks the house's own process 1, which only
+collects orphans. The zygote proper, with all its libraries, is its child. When either ends, both do, and every run.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import signal
 import socket
 from typing import Any, Final, NoReturn
 
-from . import init, isolation, linux, tree
+from . import isolation, linux, tree
 
 _MESSAGE: Final = 1 << 16
 
 
+#: what a house consists of: the zygote's fork enters the namespace of processes, the cell that of mounts
+NAMESPACES: Final = ("pid", "mnt")
+
+
 class Warden:
-    """Forks an init into a new process namespace whenever the launcher asks."""
+    """Builds a house whenever the launcher asks."""
 
     def __init__(self, control: socket.socket, zygote: int) -> None:
         """Begin.
@@ -29,13 +34,16 @@ class Warden:
         """
         self._control, self._zygote = control, zygote
         self._hidden = isolation.roots_below_tmp()
-        self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._home = [_namespace(name) for name in NAMESPACES]
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def serve(self) -> NoReturn:
         """Serve until launcher or zygote is gone."""
+        # process 1 of a house shows its network to the cell, whoever owns it: it must not be the host's
+        linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP)
+        linux.collapse_heap()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -49,38 +57,60 @@ class Warden:
                     self._answer()
 
     def _answer(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 1)
+        data = self._control.recv(_MESSAGE)
         if not data:
             os._exit(0)
         request = json.loads(data)
+        fds: list[int] = []
         try:
-            linux.unshare(linux.CLONE_NEWPID)
-            pid = os.fork()
+            fds = self._build(request)
+            told, text = "spawned", ""
         except OSError as err:
-            self._control.send(json.dumps({"op": "refused", "id": request["id"], "text": str(err)}).encode())
-            pid = -1
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            init.main(self._spawn(request, fds[0]))
-        os.close(fds[0])
-        # without this the next unshare would fail: it works once per stay in a namespace
-        linux.setns(self._own, linux.CLONE_NEWPID)
-        if pid > 0:
-            pidfd = os.pidfd_open(pid)
-            socket.send_fds(self._control, [json.dumps({"op": "spawned", "id": request["id"]}).encode()], [pidfd])
-            os.close(pidfd)
+            told, text = "refused", str(err)
+        self._return()
+        message = json.dumps({"op": told, "id": request["id"], "text": text}).encode()
+        socket.send_fds(self._control, [message], fds)
+        for fd in fds:
+            os.close(fd)
 
-    def _spawn(self, request: dict[str, Any], control: int) -> init.Spawn:
-        return init.Spawn(
-            level=2,
-            fds={"control": control},
-            uid=request["uid"],
-            limits=request["limits"],
-            network=request["network"],
-            home=isolation.HOME,
-            unseen_memory=request["unseen_memory"],
-            guards_off=tuple(request["guards_off"]),
-            hidden=self._hidden,
-            readable=[],
-            shell=None,
-        )
+    def _build(self, request: dict[str, Any]) -> list[int]:
+        """Descriptors of the house's process 1, its namespaces and its scratch mounts, in this order."""
+        scratch = isolation.build_house(request["limits"], request["uid"], self._hidden)
+        try:
+            pid = os.fork()
+        except OSError:
+            for fd in scratch:
+                os.close(fd)
+            raise
+        if pid == 0:
+            _collect_orphans()
+        spaces = [_namespace("pid_for_children" if name == "pid" else name) for name in NAMESPACES]
+        return [os.pidfd_open(pid), *spaces, *scratch]
+
+    def _return(self) -> None:
+        for fd in self._home:
+            linux.setns(fd, 0)
+
+
+def _namespace(name: str) -> int:
+    return os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _collect_orphans() -> NoReturn:
+    """Be process 1 of a run until it is killed: what the cell leaves behind becomes its child, and ends here.
+
+    A process whose children nobody waits for loses the processor time they used, which counts for the cell.
+    """
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        linux.close_fds(set())
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        linux.drop_capabilities()
+        while True:
+            try:
+                os.wait()
+            except ChildProcessError:
+                signal.sigwait({signal.SIGCHLD})
+    finally:
+        os._exit(1)

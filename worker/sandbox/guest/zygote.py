@@ -5,8 +5,6 @@ It never holds a secret and never runs user code. One thread, one socket: the la
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import gc
 import hashlib
 import importlib
@@ -18,114 +16,56 @@ import signal
 import socket
 import sys
 import tempfile
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from . import held, init, isolation, linux, tree, warden
+from . import init, isolation, linux, tree, warden
 from .pages import Pages
 
 _MESSAGE: Final = 1 << 16
-#: how kernels and containers refuse namespaces
-_REFUSALS: Final = {errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno.EACCES, errno.EUSERS}
 
 
 class Zygote:
-    """Set up once, then serves the launcher until the socket closes."""
+    """Loads once, then serves the launcher until the socket closes."""
 
-    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, config: dict[str, Any], missing: list[str]) -> None:
+        """Begin, in the namespaces there are.
+
+        Args:
+            control: the launcher asks here.
+            config: ``preload``, and ``mark`` for the names of folders.
+            missing: why there are no namespaces; empty if there are.
+        """
         self._control, self._config = control, config
-        self._level = 2
-        self._missing: list[str] = []
+        self._level = 1 if missing else 2
+        self._missing = list(missing)
         self._shell: Any = None
         self._pages, self._more_pages = Pages(), Pages()
         self._cells: dict[int, int] = {}  #: runs by process id, of those that are our children
         self._readable: list[str] = []
-        self._pid_namespace = -1
-        self._root = os.getuid() == 0
-        self._outer = os.geteuid(), os.getegid()  # unreadable once the user namespace has changed
+        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if not missing else -1
+        self._root = os.getuid() == 0  #: where there are no namespaces
 
-    def run(self) -> NoReturn:
-        """Set up, serve, end."""
-        ours = held.HeldModules()
-        sys.meta_path.insert(0, ours)
-        try:
-            self._isolate()
-            self._load()
-            sys.meta_path.remove(ours)
-            self._control.send(json.dumps({"op": "ready", **self._describe()}).encode())
-        except BaseException:
-            self._control.send(json.dumps({"op": "broken", "text": traceback.format_exc(limit=-6)[-4000:]}).encode())
-            os._exit(1)
-        wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    def serve(self) -> NoReturn:
+        """Answer the launcher until it is gone."""
+        wake, far = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-        self._serve(wake_r)
+        signal.set_wakeup_fd(far, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wake:
+                    os.read(wake, 512)
+                    for pid, status, most in tree.reap():
+                        self._tell_end(pid, status, most)
+                else:
+                    self._answer()
 
-    def _isolate(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setgroups([])
-        if self._config["level"] < 2:
-            self._give_up("namespaces are switched off")
-            return
-        jail = isolation.Jail(network=self._config["network"])
-        try:
-            jail.enter(self._write_maps)
-        except OSError as err:
-            self._give_up(f"namespaces: {err}", err)
-            return
-        pid = os.fork()
-        if pid:
-            # the launcher is told by the end of the socket, which the child holds too, when that one dies
-            self._send_pid(pid)
-            os._exit(0)
-        try:
-            jail.build(self._become)
-        except OSError as err:
-            self._control.send(json.dumps({"op": "retry", "text": f"mounts: {err}"}).encode())
-            os._exit(0)
-        self._split()
-
-    def _split(self) -> None:
-        """Leave process 1 small: it becomes the warden, and the zygote goes on as its child."""
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid:
-            near.close()
-            self._control.close()
-            warden.Warden(far, pid).serve()
-        far.close()
-        socket.send_fds(self._control, [b'{"op":"warden"}'], [near.fileno()])
-        near.close()
-        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-
-    def _send_pid(self, pid: int) -> None:
-        fd = os.pidfd_open(pid)
-        socket.send_fds(self._control, [b'{"op":"child"}'], [fd])
-
-    def _write_maps(self) -> None:
-        if self._root:
-            self._control.send(b'{"op":"map"}')
-            if self._control.recv(16) != b"mapped":
-                raise OSError(errno.EPERM, "the launcher could not write the user map")
-        else:
-            isolation.write_own_maps(*self._outer)
-
-    def _become(self) -> None:
-        uid = isolation.INSIDE_UID
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        linux.prctl(linux.PR_SET_DUMPABLE, 1)
-
-    def _give_up(self, why: str, error: OSError | None = None) -> None:
-        self._level = 1
-        self._missing.append(why)
-        if error is not None and error.errno not in _REFUSALS:
-            raise error
-        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Import what cells use, once."""
         from . import cell, runner
 
         home = isolation.AREA
@@ -158,7 +98,8 @@ class Zygote:
         self._pages = Pages.learn(partial(runner.typical, self._shell, 1))
         self._more_pages = Pages.learn(partial(runner.typical, self._shell))
 
-    def _describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """What the launcher is told of it."""
         from importlib.metadata import distributions
 
         names = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()})
@@ -185,19 +126,6 @@ class Zygote:
         if not reachable:
             self._missing.append("own uid: the interpreter lies below a folder that only root may enter")
         return reachable
-
-    def _serve(self, wake: int) -> NoReturn:
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(wake, select.POLLIN)
-        while True:
-            for fd, _ in poll.poll():
-                if fd == wake:
-                    os.read(wake, 512)
-                    for pid, status, most in tree.reap():
-                        self._tell_end(pid, status, most)
-                else:
-                    self._answer()
 
     def _tell_end(self, pid: int, status: int, most: int) -> None:
         # of a run without namespaces the child is its init, which tells the status itself
@@ -237,11 +165,11 @@ class Zygote:
     def _become_run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
         from . import cell
 
-        first = init.NAMESPACES if self._level >= 2 else ("control",)
+        first = warden.NAMESPACES if self._level >= 2 else ("control",)
         named = dict(zip((*first, *init.CELL_FDS), fds, strict=True))
         spawn = init.Spawn(
             level=self._level,
-            house={name: named.pop(name) for name in init.NAMESPACES if name in named},
+            house={name: named.pop(name) for name in warden.NAMESPACES if name in named},
             fds=named,
             uid=request["uid"],
             limits=request["limits"],
@@ -249,7 +177,6 @@ class Zygote:
             home=request["home"] or isolation.HOME,
             unseen_memory=request["unseen_memory"],
             guards_off=tuple(request["guards_off"]),
-            hidden=[],
             readable=self._readable,
             shell=self._shell,
             pages=self._pages,
@@ -273,13 +200,3 @@ def _figures(shell: Any) -> None:
     configure_inline_support(shell, "module://matplotlib_inline.backend_inline")  # type: ignore[no-untyped-call]
     if flush_figures not in shell.events.callbacks["post_execute"]:
         shell.events.register("post_execute", flush_figures)
-
-
-def main() -> NoReturn:
-    """Entry point: descriptor of the socket and configuration come as arguments."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control = socket.socket(fileno=int(sys.argv[1]))
-    config = json.loads(sys.argv[2])
-    del sys.argv[1:]
-    sys.argv[0] = ""
-    Zygote(control, config).run()
