@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "jobs": ("monitor", "List the latest jobs."),
     "queue": ("monitor", "Show queues and workers."),
     "dlq": ("dlq", "Look after dead letters: jobs that gave up for good."),
+    "keys": ("keys", "Show what is kept in the server, and what bounds it."),
     "metrics": ("metrics", "Serve the cluster's figures to Prometheus."),
     "worker": ("services", "Run a supervised worker."),
     "cluster": ("services", "Start, stop and look at the embedded cluster."),

@@ -32,10 +32,16 @@ class Cluster:
         workers: how many supervised workers.
         env: further variables for the workers.
         proxied: the workers reach the server by TCP, through ``proxy``.
+        settings: of the client.
     """
 
     def __init__(
-        self, slots: int = 2, workers: int = 1, env: dict[str, str] | None = None, proxied: bool = False
+        self,
+        slots: int = 2,
+        workers: int = 1,
+        env: dict[str, str] | None = None,
+        proxied: bool = False,
+        settings: Settings | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="cxchaos-"))
         self.server = PrivateServer(self.directory).start()
@@ -58,7 +64,7 @@ class Cluster:
             **(env or {}),
         }
         self.supervisors = [self.supervisor(number) for number in range(workers)]
-        self.client = Client(self.server.url, self.server.backend_url, settings=Settings(lease_s=LEASE_S))
+        self.client = Client(self.server.url, self.server.backend_url, settings=settings or Settings(lease_s=LEASE_S))
         try:
             self.wait_for_workers(workers)
         except BaseException:

@@ -245,6 +245,19 @@ def test_jobs_are_listed(codeexec: Codeexec, client: Client) -> None:
     assert listed[0]["status"] == "queued"
 
 
+def test_keys_are_shown_with_their_bounds(codeexec: Codeexec, client: Client) -> None:
+    """Every kind has a line, with how many there are and what bounds it; JSON has the same."""
+    client.submit("1")
+    status, out, _ = codeexec("--broker", client.settings.broker_url or "", "keys")
+    assert status == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert " hash    1 " in lines["codeexec:default:job:{id}"]
+    assert "max_queue" in lines["{queue}"]
+    assert " 0 " in lines["dead_letter"]
+    found = json.loads(codeexec("--broker", client.settings.broker_url or "", "keys", "--json")[1])
+    assert {one["key"]["name"]: one["count"] for one in found}["queued:{queue}"] == 1
+
+
 def test_queues_are_shown(codeexec: Codeexec, client: Client) -> None:
     """Depth and listeners of every queue, and that nobody listens."""
     client.submit("1")

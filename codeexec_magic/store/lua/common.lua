@@ -149,6 +149,12 @@ local function trim_dead(limit, ttl)
   end
 end
 
+-- Kombu keeps the name of every worker's control queue as long as any worker lives, which is for ever.
+local function forget_worker(worker)
+  redis.call('ZREM', P .. 'workers', worker)
+  redis.call('SREM', BARE .. '_kombu.binding.celery.pidbox', '\6\22\6\22' .. worker .. '.celery.pidbox')
+end
+
 -- Take a job out of the dead letters; true when it was there.
 local function undead(id)
   local entry = redis.call('HGET', P .. 'dead_letter:index', id)

@@ -50,7 +50,9 @@ if mode == 'use' then
 end
 
 local depth = redis.call('ZCARD', queued_key(queue))
-if depth >= tonumber(ARGV[9]) then return {'full', depth} end
+-- a cancelled job leaves its message behind until a worker reads it, and there may be none
+local full = math.max(depth, redis.call('LLEN', messages_key(queue)))
+if full >= tonumber(ARGV[9]) then return {'full', full} end
 
 local mine = mode == 'use'
 create('flight', mine and flight or '', 'cache_key', mode ~= 'off' and key or '')

@@ -566,3 +566,29 @@ def test_a_run_is_cached_for_the_environment_it_ran_in(store: JobStore) -> None:
     store.cancel(other.task_id)
     store.heartbeat("w2", [QUEUE], "env-2", {}, {"queues": QUEUE}, 60)
     assert store.submit(request("x")).outcome == "hit"
+
+
+def test_messages_of_cancelled_jobs_are_capped_like_the_queue(redis_server: PrivateServer, store: JobStore) -> None:
+    """Without a worker nobody takes them out; submitting and cancelling does not fill the server."""
+    small = JobStore(redis_server.url, Settings(max_queue=3))
+    outcomes = []
+    for number in range(5):
+        one = request(str(number))
+        outcomes.append(small.submit(one).outcome)
+        if outcomes[-1] == "queued":
+            small.cancel(one.task_id)
+    assert outcomes == ["queued"] * 3 + ["full"] * 2
+    small.close()
+
+
+def test_a_worker_that_left_is_forgotten_by_celery_too(store: JobStore) -> None:
+    """Kombu would keep the name of its control queue as long as any other worker lives."""
+    table = "_kombu.binding.celery.pidbox"
+    members = {name: f"\x06\x16\x06\x16{name}.celery.pidbox" for name in ("w1@h", "w2@h", "w3@h")}
+    store.redis.sadd(table, *members.values())
+    for name in members:
+        store.heartbeat(name, [QUEUE], "e", {}, {"queues": QUEUE}, 60)
+    store.depart("w1@h", [QUEUE])
+    store.redis.zincrby(f"{store.prefix}workers", -90_000_000, "w2@h")  # not heard of for longer than a day
+    store.heartbeat("w3@h", [QUEUE], "e", {}, {"queues": QUEUE}, 60)
+    assert store.redis.smembers(table) == {members["w3@h"]}
