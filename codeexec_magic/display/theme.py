@@ -42,7 +42,8 @@ CSS: Final = (
 .cxm-dim{color:var(--cx-dim)}.cxm-num{font-variant-numeric:tabular-nums;white-space:nowrap}
 .cxm code{font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace)!important;color:var(--cx-dim)!important;
 background:none!important;padding:0!important;border:0!important}
-.cxm code.cxm-id{display:inline-block;width:8ch;overflow:hidden;white-space:nowrap;user-select:all;cursor:copy}
+.cxm code.cxm-id{display:inline-block;width:8ch;overflow:hidden;white-space:nowrap;user-select:all;cursor:copy;
+vertical-align:bottom;line-height:20px!important}
 .cxm-pill{display:inline-flex;align-items:center;gap:5px;padding:0 9px;height:20px;border-radius:10px;
 font-size:11.5px;font-weight:600;white-space:nowrap;color:color-mix(in srgb,var(--c) 72%,var(--cx-fg));
 background:color-mix(in srgb,var(--c) 14%,transparent)}

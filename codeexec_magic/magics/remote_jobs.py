@@ -14,6 +14,7 @@ from codeexec_magic.contract import Status
 from codeexec_magic.display import render, tables
 from codeexec_magic.display.origin import Origin
 from codeexec_magic.display.place import publish_card
+from codeexec_magic.display.progress_line import ProgressLine
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.theme import WORDS, plural, seconds
 from codeexec_magic.errors import JobNotFound
@@ -124,9 +125,8 @@ class RemoteJobMagics(Magics):
 
     def _wait(self, jobs: list[Job], timeout: float | None) -> bool:
         """Wait, with a progress line where somebody sees it; whether all ended."""
-        origin, started = Origin(self.session.shell), time.monotonic()
-        lively = origin.attended or (origin.kernel is None and sys.stdout.isatty())
-        waiting, line, width = {job.id: job for job in jobs}, "", 0
+        line, started = ProgressLine(Origin(self.session.shell)), time.monotonic()
+        waiting = {job.id: job for job in jobs}
         try:
             while True:
                 states: list[JobState] = []
@@ -139,16 +139,10 @@ class RemoteJobMagics(Magics):
                 passed = time.monotonic() - started
                 if not waiting or (timeout is not None and passed >= timeout):
                     return not waiting
-                if lively:
-                    line = _progress(len(jobs), [state for state in states if not state.done], passed)
-                    width = max(width, len(line))
-                    sys.stdout.write("\r" + line.ljust(width))
-                    sys.stdout.flush()
+                line.show(_progress(len(jobs), [state for state in states if not state.done], passed))
                 time.sleep(_POLL_S)
         finally:
-            if line:
-                sys.stdout.write("\r" + " " * width + "\r")
-                sys.stdout.flush()
+            line.clear()
 
     def _raise_first(self, jobs: list[Job]) -> None:
         errors = [error for job in jobs if (error := outcome.failure(job.result(5.0))) is not None]

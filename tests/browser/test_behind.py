@@ -169,6 +169,9 @@ def test_wait_for_several(notebook: Open) -> None:
     text = book.text(3)
     assert text.count("Succeeded") == 2
     assert "waiting for" not in text
+    assert not text.startswith("\n")
+    # what is saved has no trace of the line
+    assert [one.output_type for one in book.save().cells[3].outputs if one.get("data")] == ["display_data"]
 
 
 def test_no_worker_is_said_at_once(notebook: Open, cluster: Any) -> None:
