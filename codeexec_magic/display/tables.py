@@ -24,7 +24,7 @@ def jobs_html(states: Sequence[JobState]) -> str:
     rows = "".join(
         f"<tr><td>{theme.task_id(state.id)}</td><td>{_status(state)}</td>"
         f'<td class="cxm-cell"><code>{escaped(first_line(state), 60)}</code></td>'
-        f"<td>{escaped(render.place(state), 90)}</td>"
+        f'<td class="cxm-wrap">{escaped(render.place(state), 90)}</td>'
         f'<td class="cxm-n">{escaped(render.times(state))}</td></tr>'
         for state in states
     )

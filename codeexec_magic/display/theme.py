@@ -63,6 +63,7 @@ font:12px/1.45 var(--jp-code-font-family,ui-monospace,monospace);max-height:220p
 white-space:nowrap;background:none!important;vertical-align:middle;max-width:360px;overflow:hidden;text-overflow:ellipsis}
 .cxm tr{background:none!important}.cxm tr:last-child td{border-bottom:0}.cxm-wide{overflow-x:auto}
 .cxm td code{white-space:nowrap!important}.cxm td.cxm-cell{max-width:220px}
+.cxm td.cxm-wrap{white-space:normal;min-width:110px}
 .cxm td.cxm-n,.cxm th.cxm-n{text-align:right!important;font-variant-numeric:tabular-nums}
 .cxm h4{margin:0 0 4px;font-size:11.5px;font-weight:600;color:var(--cx-dim)}</style>"""
 )
