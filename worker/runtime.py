@@ -70,6 +70,7 @@ class Runtime:
         self.queues: tuple[str, ...] = ()
         self._stop_asked = threading.Event()
         self._draining = False
+        self._hurry = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener: Listener | None = None
 
@@ -187,8 +188,14 @@ class Runtime:
         except ClusterError as err:
             log.warning("the alert of job %s may come again: %s", task_id, err)
 
-    def drain(self) -> None:
-        """A warm shutdown began: take no more cells, and after the grace time hand the running ones back."""
+    def drain(self, now: bool = False) -> None:
+        """A shutdown began: take no more cells, and after the grace time hand the running ones back.
+
+        Args:
+            now: it is a cold one, without any grace.
+        """
+        if now:
+            self._hurry.set()
         if self._draining:
             return
         self._draining = True
@@ -200,8 +207,8 @@ class Runtime:
         except ClusterError as err:
             log.debug("depart: %s", err)
         deadline = time.monotonic() + self.settings.grace_s
-        while self.leases.busy and time.monotonic() < deadline:
-            time.sleep(0.1)
+        while self.leases.busy and time.monotonic() < deadline and not self._hurry.wait(0.1):
+            pass
         # again and again: a message that was on its way when the shutdown began may begin only now
         while not self._stop_asked.is_set():
             self.leases.hand_back()

@@ -31,6 +31,12 @@ class WakingRequest(Request):  # type: ignore[misc]
 
         cls.on_success = on_success
 
+    def cancel(self, *_: Any, **__: Any) -> None:
+        """A cold shutdown: Celery would kill the thread, which it cannot, and die of that."""
+        from worker.app import runtime
+
+        runtime.drain(now=True)
+
     def on_failure(self, *arguments: Any, **options: Any) -> None:
         """The task raised, which ours does not."""
         super().on_failure(*arguments, **options)

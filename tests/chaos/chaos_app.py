@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_lock = threading.Lock()
 _real_time = time.time
 if os.environ.get("CHAOS_CLOCK"):
     # a machine whose clock is wrong; the steady clock stays what it is
@@ -33,18 +35,25 @@ def note(word: str, run_id: str) -> None:
     os.close(descriptor)
 
 
-def failpoint(name: str) -> None:
-    """Die here if a file asks for it; the file holds how many more times."""
+def armed(name: str) -> bool:
+    """Whether a file asks for this failpoint; the file holds how many more times. Each time is noted."""
     path = Path(os.environ["CHAOS_FAILPOINT"]) / name
-    if not path.exists():
-        return
-    left = int(path.read_text() or "1") - 1
-    if left <= 0:
-        path.unlink()
-    else:
-        path.write_text(str(left))
+    with _lock:
+        if not path.exists():
+            return False
+        left = int(path.read_text() or "1") - 1
+        if left <= 0:
+            path.unlink()
+        else:
+            path.write_text(str(left))
     note(f"failpoint-{name}", "-:-")
-    os.kill(os.getpid(), signal.SIGKILL)
+    return True
+
+
+def failpoint(name: str) -> None:
+    """Die here if a file asks for it."""
+    if armed(name):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 _open = Runtime.open
@@ -88,6 +97,9 @@ def finish(*arguments: Any, **options: Any) -> Any:
 def begin(*arguments: Any, **options: Any) -> Any:
     """Perhaps die with the message taken and nothing recorded."""
     failpoint("before-begin")
+    for error in (MemoryError, SystemExit, KeyboardInterrupt):
+        if armed(f"raise-{error.__name__}"):
+            raise error("a failpoint")
     return _begin(*arguments, **options)
 
 

@@ -104,6 +104,43 @@ def test_requeueing_twice_at_once_runs_once(cluster: Cluster) -> None:
     assert cluster.client.dead_letters() == []
 
 
+def test_requeueing_while_others_purge_runs_each_job_once_more_at_most(cluster: Cluster) -> None:
+    """Requeues, drops and a purge at the same time: no entry is left, and no job runs twice for one click."""
+    jobs = [cluster.client.submit(f"raise MemoryError({n})", cache=False, retries=0) for n in range(12)]
+    assert {job.result(60).status for job in jobs} == {Status.DEAD_LETTERED}
+    acts = [lambda job=job: cluster.client.requeue(job.id, code="'cured'") for job in jobs for _ in range(2)]
+    acts += [lambda job=job: cluster.client.drop(job.id) for job in jobs[:6]]
+    acts.insert(len(acts) // 2, cluster.client.purge_dead_letters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda act: act(), acts))
+    assert all(cluster.client.job(job.id).result(60).success for job in jobs)
+    assert [cluster.starts(job) for job in jobs] == [2] * len(jobs)
+    assert cluster.client.dead_letters() == []
+    assert not cluster.client.store.redis.exists("codeexec:default:dead_letter:index")
+
+
+def test_a_requeued_job_survives_its_worker(cluster: Cluster) -> None:
+    """The worker dies under the requeued run: it runs once more, and the deaths before the requeue do not count."""
+    job = cluster.client.submit("raise MemoryError", cache=False, retries=0)
+    assert job.result(60).status is Status.DEAD_LETTERED
+    cluster.fail_at("in-run")
+    assert cluster.client.requeue(job.id, code="'cured'").result(60).success
+    assert cluster.starts(job) == 3
+    assert job.state().crashes == 1
+
+
+def test_a_cell_that_runs_out_of_memory_is_tried_again_then_given_up(cluster: Cluster) -> None:
+    """Three retries after the first run, each told with the time of the next one; then a dead letter with all four."""
+    before = cluster.worker_pids()
+    job = cluster.client.submit("x = bytearray(4 << 30)", cache=False, memory_mb=200, retry_waits=[0.1, 0.2, 0.3])
+    assert job.result(90).status is Status.DEAD_LETTERED
+    assert cluster.starts(job) == 4
+    assert [attempt["reason"] for attempt in cluster.client.dead_letter(job.id).attempts] == [Reason.MEMORY] * 4
+    waits = [event["next_try_in_s"] for event in cluster.client.store.events(job.id) if "next_try_in_s" in event]
+    assert all(0.8 * wait <= told <= 1.2 * wait for wait, told in zip([0.1, 0.2, 0.3], waits, strict=True))
+    assert cluster.worker_pids() == before
+
+
 def test_memory_errors_end_cells_and_not_workers(cluster: Cluster) -> None:
     """Cells that run out of memory, exit and crash in turn leave the same worker process serving."""
     before = cluster.worker_pids()
@@ -179,3 +216,17 @@ def works_again(cluster: Cluster) -> bool:
         return cluster.client.submit("'room'", cache=False).result(30).success
     except ClusterError:
         return False
+
+
+def test_a_cached_answer_needs_no_worker() -> None:
+    """The only worker has left; the same cell is answered all the same, and nothing is queued."""
+    with Cluster(slots=1) as cluster:
+        first = cluster.client.submit("print('kept'); 42")
+        assert first.result(60).success
+        cluster.supervisors[0].terminate()
+        cluster.supervisors[0].wait(60)
+        assert cluster.worker_pids() == []
+        hit = cluster.client.submit("print('kept'); 42").result(10)
+        assert (hit.cached, hit.cached_from, hit.stdout) == (True, first.id, "kept\n")
+        assert cluster.client.store.redis.llen("code_execution") == 0
+        assert cluster.starts() == 1

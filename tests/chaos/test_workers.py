@@ -134,16 +134,30 @@ def test_a_hung_worker_that_comes_back_is_fenced_out(cluster: Cluster) -> None:
         cluster.supervisors.remove(extra)
 
 
-def test_a_warm_shutdown_hands_running_cells_back_uncharged(cluster: Cluster) -> None:
-    """After the grace time the cell is stopped, queued again and not counted as a crash."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=["warm", "cold"])
+def test_a_shutdown_hands_running_cells_back_uncharged(cluster: Cluster, number: signal.Signals) -> None:
+    """After the grace time, or at once, the cell is stopped, queued again and not counted as a crash."""
     job = cluster.client.submit(SLOW.format(6), cache=False)
     cluster.wait_for_start(job)
-    cluster.kill_worker(signal.SIGTERM)
+    cluster.kill_worker(number)
     result = job.result(60)
     assert result.success
     state = job.state()
     assert (state.crashes, state.failures) == (0, 0)
     assert cluster.starts(job) == 2
+    assert "Unrecoverable error" not in cluster.log()
+
+
+@pytest.mark.parametrize("error", ["MemoryError", "SystemExit", "KeyboardInterrupt"])
+def test_an_error_of_ours_that_would_end_a_worker_costs_a_message(cluster: Cluster, error: str) -> None:
+    """Raised in every slot's task code: the same process serves on, and the job is sent again and runs once."""
+    pids = cluster.worker_pids()
+    cluster.fail_at(f"raise-{error}", cluster.slots)
+    jobs = [cluster.client.submit(f"{n}, '{error}'", cache=False) for n in range(cluster.slots)]
+    assert all(job.result(90).success for job in jobs)
+    assert [cluster.starts(job) for job in jobs] == [1] * cluster.slots
+    assert not list(cluster.failpoints.iterdir())
+    assert cluster.worker_pids() == pids
 
 
 def test_a_long_job_runs_once_beyond_every_timeout(cluster: Cluster) -> None:
