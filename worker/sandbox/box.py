@@ -9,12 +9,11 @@ import os
 import signal
 import socket
 import tempfile
-from pathlib import Path
 from typing import Any, Final
 
 from . import usage
 from .cgroup import Group
-from .guest import packets
+from .guest import kernfile, packets
 from .guest.folder import remove_folder
 from .mark import mark
 
@@ -144,7 +143,7 @@ class Box:
     def ready(self, guards: dict[str, Any]) -> None:
         """The cell has its guards on: what it uses from now on counts."""
         self.guards, self.state = guards, "ready"
-        self.cpu_before = usage.cpu(self.init_pid, self.pids())
+        self.cpu_before = usage.cpu(self.init_pid, [self.cell_pid])  # there is nothing else yet
         self._size_before = usage.resident(self.cell_pid)
         if self.group:
             self.group.reset_peak()
@@ -252,7 +251,7 @@ class Box:
 
 def _pid_of(pid_fd: int) -> int:
     """The process id here, whatever it is in the namespace of whoever sent the descriptor."""
-    for line in Path(f"/proc/self/fdinfo/{pid_fd}").read_text().splitlines():
+    for line in kernfile.read(f"/proc/self/fdinfo/{pid_fd}").splitlines():
         if line.startswith("Pid:"):
             return int(line.split()[1])
     return -1

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from .guest import kernfile
 from .mark import dead, mark
 
 _PREFIX: Final = "codeexec"
@@ -216,6 +217,6 @@ def _write_if(path: Path, text: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return kernfile.read(str(path))
     except OSError:
         return ""

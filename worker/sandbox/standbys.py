@@ -78,7 +78,7 @@ class Standbys:
             OSError: the interpreter cannot be executed.
             ZygoteFailed: it did not start; the text says why.
         """
-        ready = self._zygote.start({name: self._config[name] for name in ("level", "preload", "network")})
+        ready = self._zygote.start({name: self._config[name] for name in ("level", "preload", "network", "guards_off")})
         self._level, self._own_uid = ready["level"], ready["own_uid"]
         for sock in self._zygote.sockets:
             self._loop.watch(sock, partial(self._on_zygote, sock))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from .guest import tree
+from .guest import kernfile, tree
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -47,7 +47,7 @@ def cpu(root: int, pids: Iterable[int]) -> float:
     ticks = 0
     for pid in (root, *pids):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = kernfile.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
             # of the root only what it inherited from the dead counts: its own time is not the cell's
             ticks += sum(int(value) for value in (fields[13:15] if pid == root else fields[11:15]))
     return ticks / _TICK
@@ -100,7 +100,7 @@ def unlinked(pids: Iterable[int]) -> int:
 def share(pid: int) -> int:
     """Bytes of memory of a process, what it shares with others counted in proportion."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        for line in kernfile.read(f"/proc/{pid}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
     except OSError:
@@ -112,5 +112,5 @@ def share(pid: int) -> int:
 def resident(pid: int) -> int:
     """Bytes of a process in memory, shared ones included."""
     with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+        return int(kernfile.read(f"/proc/{pid}/statm").split()[1]) * _PAGE
     return 0

@@ -11,15 +11,18 @@ cell's to write to. No signal tells of its end, so that ``os.wait()`` in the cel
 from __future__ import annotations
 
 import ctypes
-import signal
 from typing import Final
 
 from . import linux
 
 _STACK: Final = 16 << 10
 _CLONE_VM: Final = 0x100
+_SIG_SETMASK: Final = 2
+#: room for a ``sigset_t`` of any C library
+_SET: Final = 128
 _pause: Final = ctypes.cast(linux.libc.pause, ctypes.c_void_p)
-_clone: Final = linux.libc.clone
+_all: Final = ctypes.create_string_buffer(b"\xff" * _SET, _SET)
+_before: Final = ctypes.create_string_buffer(_SET)
 _stack: Final = ctypes.create_string_buffer(_STACK)
 _top: Final = ctypes.c_void_p((ctypes.addressof(_stack) + _STACK) & ~0xF)
 
@@ -27,8 +30,6 @@ _top: Final = ctypes.c_void_p((ctypes.addressof(_stack) + _STACK) & ~0xF)
 def drop() -> None:
     """Make it. Without one, where a limit or the kernel refuses, the cell only ends more slowly."""
     # none of the cell's handlers may ever run in it: they would write to memory the cell is using
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        _clone(_pause, _top, _CLONE_VM, None)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    linux.libc.pthread_sigmask(_SIG_SETMASK, _all, _before)
+    linux.libc.clone(_pause, _top, _CLONE_VM, None)
+    linux.libc.pthread_sigmask(_SIG_SETMASK, _before, None)

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import os
-import random
 import resource
 import select
 import signal
@@ -15,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from . import anchor, isolation, landlock, linux, packets, runner, seccomp
+from . import anchor, isolation, kernfile, landlock, linux, packets, runner, seccomp
 from .streams import Stream
 
 if TYPE_CHECKING:
@@ -104,16 +103,21 @@ def _descriptors(spawn: Spawn) -> int:
     return code
 
 
-def _surroundings(spawn: Spawn) -> None:
-    os.umask(0o077)
-    os.chdir(spawn.home)
-    tmp = "/tmp" if spawn.level >= 2 else str(Path(spawn.home, "tmp"))  # noqa: S108
-    if "env" not in spawn.guards_off:
+def settle(shell: Any, home: str, tmp: str, *, keep_environment: bool) -> None:
+    """What a process must have around it to be a cell, as far as it can be had before there is one.
+
+    Args:
+        shell: the IPython shell.
+        home: the cell's home folder.
+        tmp: its folder for temporary files.
+        keep_environment: add to the environment only, for tests that prove that it matters.
+    """
+    if not keep_environment:
         os.environ.clear()
     path = [os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]  # noqa: PTH120
     os.environ.update(
         {
-            "HOME": spawn.home,
+            "HOME": home,
             "LANG": "C.UTF-8",
             "LOGNAME": "sandbox",
             "PATH": ":".join(dict.fromkeys(path)),
@@ -125,23 +129,22 @@ def _surroundings(spawn: Spawn) -> None:
             "MPLBACKEND": MPLBACKEND,
         }
     )
-    if spawn.level < 2:
-        os.mkdir(tmp, 0o700)  # noqa: PTH102
-    sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = Stream(runner.channel, packets.STDOUT)  # type: ignore[assignment,misc]
     sys.stderr = sys.__stderr__ = Stream(runner.channel, packets.STDERR)  # type: ignore[assignment,misc]
     if not sys.path or sys.path[0] != "":
         sys.path.insert(0, "")
-    spawn.shell.ipython_dir = str(Path(spawn.home, ".ipython"))
-    _reseed()
+    shell.ipython_dir = str(Path(home, ".ipython"))
 
 
-def _reseed() -> None:
-    random.seed()
-    if (numpy_random := sys.modules.get("numpy.random")) is not None:
-        numpy_random.seed()
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.seed()
+def _surroundings(spawn: Spawn) -> None:
+    os.umask(0o077)
+    os.chdir(spawn.home)
+    if not spawn.house:
+        tmp = str(Path(spawn.home, "tmp"))
+        os.mkdir(tmp, 0o700)  # noqa: PTH102
+        settle(spawn.shell, spawn.home, tmp, keep_environment="env" in spawn.guards_off)
+    runner.reseed()
 
 
 def _guard(spawn: Spawn) -> dict[str, Any]:
@@ -163,23 +166,26 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
         _probe_folder(spawn, refused=True)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     if "seccomp" not in off:
-        inet = spawn.level >= 2 or spawn.network
-        private = spawn.level >= 2
-        program = seccomp.build(
-            linux.machine(),
-            inet=inet,
-            unix=private,
-            ipc=private,
-            unseen_memory=spawn.unseen_memory,
-            shared_owner=not private and not spawn.uid,
-        )
-        linux.install_filter(program)
+        linux.install_filter(system_call_filter(spawn))
     return {
         "landlock_abi": rules.abi if rules else 0,
         "seccomp": "seccomp" not in off,
         "uid": os.getuid(),
-        **_verify(off),
+        **_verify(off, housed=bool(spawn.house)),
     }
+
+
+def system_call_filter(spawn: Spawn) -> bytes:
+    """The filter program of a cell."""
+    private = spawn.level >= 2
+    return seccomp.build(
+        linux.machine(),
+        inet=private or spawn.network,
+        unix=private,
+        ipc=private,
+        unseen_memory=spawn.unseen_memory,
+        shared_owner=not private and not spawn.uid,
+    )
 
 
 def _change_user(spawn: Spawn) -> None:
@@ -219,12 +225,14 @@ def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
         raise RuntimeError("Landlock rules are on but do not refuse what they should")
 
 
-def _verify(off: tuple[str, ...]) -> dict[str, Any]:
+def _verify(off: tuple[str, ...], *, housed: bool) -> dict[str, Any]:
     """Read back what the kernel says is on, rather than believe the calls that set it."""
-    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in kernfile.read("/proc/self/status").splitlines() if ":\t" in line)
     wrong = []
     if int(status["CapEff"], 16) or int(status["CapPrm"], 16):
         wrong.append("capabilities are left")
+    if housed and int(status["CapBnd"], 16):
+        wrong.append("capabilities can be gained")  # elsewhere an ordinary user may not say so, and needs not
     if status["NoNewPrivs"] != "1":
         wrong.append("no_new_privs is off")
     if status["Seccomp"] != "2" and "seccomp" not in off:
@@ -263,7 +271,7 @@ def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = usage.ru_utime + usage.ru_stime
     cpu = int(spent + limits["cpu_s"]) + 2
-    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    data = int(kernfile.read("/proc/self/statm").split()[5]) * resource.getpagesize()
     # a little below the tree's limit, so that one greedy process gets a MemoryError rather than a kill
     room = data + (int(limits["memory_mb"]) << 20) * 15 // 16
     megabyte = 1 << 20

@@ -7,7 +7,6 @@ import fcntl
 import os
 import socket
 import struct
-from pathlib import Path
 from typing import Any, Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -35,8 +34,6 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 
-_HUGE: Final = 2 << 20
-_MADV_COLLAPSE: Final = 25
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_RECURSIVE: Final = 0x8000
@@ -58,6 +55,8 @@ LANDLOCK_RESTRICT_SELF: Final = 446
 #: the C library, for calls that need no wrapper of their own
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
+#: more than there are: the kernel numbers them in 64 bits
+_CAPABILITIES: Final = 64
 
 
 def machine() -> str:
@@ -146,14 +145,13 @@ def close_fds(keep: set[int]) -> None:
 
 
 def drop_bounding_set() -> None:
-    """Make sure that no program this process executes can gain a capability."""
-    limit = Path("/proc/sys/kernel/cap_last_cap")
-    last = int(limit.read_text()) if limit.exists() else 40
-    for capability in range(last + 1):
-        try:
-            prctl(PR_CAPBSET_DROP, capability)
-        except PermissionError:
-            return  # needs CAP_SETPCAP, which an ordinary user never had
+    """Make sure that no program this process executes can gain a capability.
+
+    Refused to whoever lacks CAP_SETPCAP, as an ordinary user always did: then there is nothing to drop.
+    """
+    for capability in range(_CAPABILITIES):
+        if libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
+            break  # refused, or beyond the last that this kernel knows
 
 
 def drop_capabilities() -> None:
@@ -172,17 +170,6 @@ def install_filter(program: bytes) -> None:
     holder = ctypes.create_string_buffer(fprog, len(fprog))
     if libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_ulong(ctypes.addressof(holder)), 0, 0) != 0:
         raise _error("seccomp")
-
-
-def collapse_heap() -> None:
-    """Put this process's anonymous memory on huge pages, which makes a fork of it, and its end, twice as fast."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        fields = line.split()
-        start, end = (int(part, 16) for part in fields[0].split("-"))
-        start, end = -(-start // _HUGE) * _HUGE, end // _HUGE * _HUGE
-        if fields[1].startswith("rw") and end > start and (len(fields) < 6 or fields[5] == "[heap]"):
-            # refused where memory is short or the kernel older than 6.1: a matter of speed only
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_COLLAPSE)
 
 
 def set_hostname(name: str) -> None:

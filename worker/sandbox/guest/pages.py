@@ -2,7 +2,9 @@
 
 A forked process shares its parent's pages until it touches them, and then pays for each with a fault of its own, a few
 thousand for the simplest cell. A scout, forked and thrown away, runs typical cells and reads from its page map what it
-had to copy or map; a standby asks the kernel for just these pages in advance.
+had to copy or map; a standby asks the kernel for just these pages in advance. What it must copy lies scattered, a page
+here and there: one call writes a byte of each, the one that is there already, which costs half of a fault or of an
+madvise for each.
 """
 
 from __future__ import annotations
@@ -11,22 +13,28 @@ import ctypes
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from . import linux
 
 #: start and length in bytes
 Range = tuple[int, int]
 
+
+class _Vector(ctypes.Structure):
+    """As ``struct iovec``."""
+
+    _fields_: ClassVar = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _POPULATE_READ: Final = 22
-_POPULATE_WRITE: Final = 23
-#: pages between two ranges that are taken along, because a call costs as much
+#: pages between two ranges that are mapped along, because a call costs as much
 _GAP: Final = 1
-#: calls between two looks whether it is enough
-_STEPS: Final = 32
+#: pages copied in a call, after which comes a look whether it is enough; the kernel's own limit is 1024
+_AT_ONCE: Final = 256
 _PRESENT: Final = 1 << 63
 _FILE: Final = 1 << 61
 _EXCLUSIVE: Final = 1 << 56
@@ -35,10 +43,16 @@ _EXCLUSIVE: Final = 1 << 56
 class Pages:
     """What a standby asks for."""
 
-    def __init__(self, copied: Iterable[Range] = (), mapped: Iterable[Range] = ()) -> None:
-        steps = [(start, length, _POPULATE_WRITE) for start, length in copied]
-        steps += [(start, length, _POPULATE_READ) for start, length in mapped]
-        self._calls = [(ctypes.c_void_p(start), ctypes.c_size_t(length), advice) for start, length, advice in steps]
+    def __init__(self, copied: Sequence[int] = (), mapped: Iterable[Range] = ()) -> None:
+        """Prepare the calls.
+
+        Args:
+            copied: addresses of the pages to be copied.
+            mapped: parts of files to be mapped.
+        """
+        parts = [copied[start : start + _AT_ONCE] for start in range(0, len(copied), _AT_ONCE)]
+        self._copies = [(_Vector * len(part))(*(_Vector(address, 1) for address in part)) for part in parts]
+        self._maps = [(ctypes.c_void_p(start), ctypes.c_size_t(length), _POPULATE_READ) for start, length in mapped]
 
     @classmethod
     def learn(cls, cells: Callable[[], object]) -> Pages:
@@ -68,10 +82,14 @@ class Pages:
         Args:
             enough: asked now and then; true ends it early.
         """
-        for number, call in enumerate(self._calls):
-            if number % _STEPS == 0 and enough():
+        own = os.getpid()
+        for vector in self._copies:
+            if enough():
                 return
-            linux.libc.madvise(*call)
+            count = ctypes.c_ulong(len(vector))
+            linux.libc.process_vm_writev(own, vector, count, vector, count, ctypes.c_ulong(0))
+        for part in self._maps:
+            linux.libc.madvise(*part)
 
 
 def _areas() -> Iterator[tuple[int, int, bool]]:
@@ -83,15 +101,16 @@ def _areas() -> Iterator[tuple[int, int, bool]]:
             yield start, end, rights[1] == "w"
 
 
-def _touched(areas: Iterable[tuple[int, int, bool]]) -> tuple[list[Range], list[Range]]:
-    copied: list[Range] = []
+def _touched(areas: Iterable[tuple[int, int, bool]]) -> tuple[list[int], list[Range]]:
+    copied: list[int] = []
     mapped: list[Range] = []
     with open("/proc/self/pagemap", "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered and sought in
         for start, end, writable in areas:
             file.seek(start // _PAGE * 8)
             entries = array("Q", file.read((end - start) // _PAGE * 8))
             if writable:
-                copied += _ranges(start, [bool(e & _PRESENT and e & _EXCLUSIVE and not e & _FILE) for e in entries])
+                own = (bool(e & _PRESENT and e & _EXCLUSIVE and not e & _FILE) for e in entries)
+                copied += [start + number * _PAGE for number, is_own in enumerate(own) if is_own]
             mapped += _ranges(start, [bool(e & _PRESENT and e & _FILE) for e in entries])
     return copied, mapped
 

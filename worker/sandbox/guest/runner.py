@@ -7,7 +7,9 @@ import base64
 import builtins
 import json
 import os
+import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -160,6 +162,16 @@ def rehearse(shell: Any) -> None:
     shell.reset(new_session=True)
 
 
+def reseed() -> None:
+    """Give the generators of random numbers, which every cell inherits, a state of their own."""
+    random.seed()
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        # given the numbers it does not load, and copy, what it needs to find some itself
+        numpy_random.seed(struct.unpack("4I", os.urandom(16)))
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.seed()
+
+
 #: what cells do, the most usual first
 _TYPICAL: Final = (
     ("", "import sys\nprint(sys.version)\n1 + 1"),
@@ -172,6 +184,7 @@ def typical(shell: Any, count: int = len(_TYPICAL)) -> None:
     sys.stdout = Stream(channel, packets.STDOUT)
     sys.stderr = Stream(channel, packets.STDERR)
     channel.fd = os.open(os.devnull, os.O_WRONLY)
+    reseed()
     for module, code in _TYPICAL[:count]:
         if not module or module in sys.modules:
             run(shell, {"code": code})

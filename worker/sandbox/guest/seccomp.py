@@ -7,6 +7,7 @@ error number instead of killing, because libraries probe for features and go on 
 from __future__ import annotations
 
 import errno
+import functools
 import struct
 from collections.abc import Iterable
 from typing import Final
@@ -205,8 +206,9 @@ class Assembler:
         return b"".join(struct.pack("HBBI", *instruction) for instruction in self._code)
 
 
+@functools.cache
 def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: bool, shared_owner: bool = False) -> bytes:
-    """Make the filter for one architecture.
+    """Make the filter for one architecture; made once, in the zygote, and known to its forks.
 
     Args:
         machine: ``x86_64`` or ``aarch64``.

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import time
-from pathlib import Path
+
+from . import kernfile
 
 
 def descendants(root: int) -> list[int]:
@@ -17,7 +18,7 @@ def descendants(root: int) -> list[int]:
         pid = todo.pop()
         with contextlib.suppress(OSError):
             for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - called 25 times a second
-                children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+                children = kernfile.read(f"/proc/{pid}/task/{task}/children").split()
                 new = [int(child) for child in children]
                 found += new
                 todo += new
@@ -64,14 +65,14 @@ def kill_strays(root: int) -> None:
 
 
 def _filters(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    for line in kernfile.read(f"/proc/{pid}/status").splitlines():
         if line.startswith("Seccomp_filters:"):
             return int(line.split()[1])
     return 0
 
 
 def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(kernfile.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
 
 
 def reap() -> list[tuple[int, int, int]]:
@@ -93,6 +94,6 @@ def _signal(pid: int, number: int) -> None:
 
 def _alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return kernfile.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] not in "ZX"
     except (OSError, IndexError):
         return False

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from . import init, isolation, linux, tree, warden
+from . import cell, image, init, isolation, linux, runner, tree, warden
 from .pages import Pages
 
 _MESSAGE: Final = 1 << 16
@@ -41,6 +41,7 @@ class Zygote:
         self._level = 1 if missing else 2
         self._missing = list(missing)
         self._shell: Any = None
+        self._filling: list[bytes] = []  #: between the objects of the libraries
         self._pages, self._more_pages = Pages(), Pages()
         self._cells: dict[int, int] = {}  #: runs by process id, of those that are our children
         self._readable: list[str] = []
@@ -66,8 +67,6 @@ class Zygote:
 
     def load(self) -> None:
         """Import what cells use, once."""
-        from . import cell, runner
-
         home = isolation.AREA
         if self._level < 2:
             home = tempfile.mkdtemp(prefix=f"codeexec-{self._config['mark']}-zygote-")
@@ -92,9 +91,14 @@ class Zygote:
 
             os.chdir("/")
             shutil.rmtree(home, ignore_errors=True)
+        else:
+            keep = "env" in self._config["guards_off"]
+            cell.settle(self._shell, isolation.HOME, "/tmp", keep_environment=keep)  # noqa: S108
         gc.collect()
+        self._filling = image.fill_holes()
         gc.freeze()
-        linux.collapse_heap()
+        image.merge_mappings()
+        image.collapse()
         self._pages = Pages.learn(partial(runner.typical, self._shell, 1))
         self._more_pages = Pages.learn(partial(runner.typical, self._shell))
 
@@ -139,35 +143,33 @@ class Zygote:
         if not data:
             os._exit(0)  # the launcher is gone
         request = json.loads(data)
-        housed = self._level >= 2
+        spawn = self._spawn(request, fds)
+        cell.system_call_filter(spawn)  # made here it is made once: the fork finds it done
         try:
-            if housed:
-                linux.setns(fds[0], linux.CLONE_NEWPID)
+            if spawn.house:
+                linux.setns(spawn.house["pid"], linux.CLONE_NEWPID)
             pid = os.fork()
         except OSError as err:
             self._control.send(json.dumps({"op": "refused", "id": request["id"], "text": str(err)}).encode())
             pid = -1
         if pid == 0:
-            signal.set_wakeup_fd(-1)
-            self._become_run(request, fds)
+            self._become(spawn)
         for fd in fds:
             os.close(fd)
-        if housed:
+        if spawn.house:
             linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         if pid > 0:
             pidfd = os.pidfd_open(pid)
             op = "spawned"
-            if housed:
+            if spawn.house:
                 op, self._cells[pid] = "forked", request["id"]
             socket.send_fds(self._control, [json.dumps({"op": op, "id": request["id"]}).encode()], [pidfd])
             os.close(pidfd)
 
-    def _become_run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
-        from . import cell
-
+    def _spawn(self, request: dict[str, Any], fds: list[int]) -> init.Spawn:
         first = warden.NAMESPACES if self._level >= 2 else ("control",)
         named = dict(zip((*first, *init.CELL_FDS), fds, strict=True))
-        spawn = init.Spawn(
+        return init.Spawn(
             level=self._level,
             house={name: named.pop(name) for name in warden.NAMESPACES if name in named},
             fds=named,
@@ -182,6 +184,9 @@ class Zygote:
             pages=self._pages,
             more_pages=self._more_pages,
         )
+
+    def _become(self, spawn: init.Spawn) -> NoReturn:
+        signal.set_wakeup_fd(-1)
         if "fds" not in spawn.guards_off:
             self._control.close()
         if spawn.house:

@@ -1,0 +1,24 @@
+"""Files that the kernel makes up while they are read: of processes, of control groups."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+_MOST: Final = 1 << 16
+
+
+def read(path: str) -> str:
+    """All of a small one, with a third of the system calls that a text file takes; they are read ten times a run.
+
+    Raises:
+        OSError: there is none, or it may not be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(fd, _MOST)
+        while more := os.read(fd, _MOST):
+            data += more
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "replace")
