@@ -24,6 +24,8 @@ from worker.attempt import lost_result, unreadable_result
 
 log = logging.getLogger("codeexec")
 
+#: how long a pass keeps others from beginning one (seconds)
+TURN_S = 0.9
 #: a queued job this much older than the message next in line has lost its own (seconds)
 GRACE_S = 4.0
 
@@ -71,8 +73,7 @@ class Reconciler:
 
     def _pass(self) -> None:
         before = self._steady()
-        with broker_errors(self.store.url):
-            mine = self.store.redis.set(f"{self.store.prefix}reconciler", self.name, nx=True, px=900)
+        mine = self.store.take_turn(self.name, TURN_S)
         now = self._steady()
         noticeable = self.store.settings.lease_s / 4
         # a server that stood still looks to us like one slow reply

@@ -252,6 +252,10 @@ class JobStore:
         """Forget a dead letter, or all; how many."""
         return int(self._call("drop", task_id or "", _ms(self.settings.result_ttl_s)))
 
+    def take_turn(self, worker: str, hold_s: float) -> bool:
+        """Whether it is this reconciler's turn; nobody else's begins for ``hold_s``."""
+        return bool(self._call("turn", worker, _ms(hold_s)))
+
     def sweep(self, queues: Iterable[str], grace_s: float, doubt: bool = False) -> Sweep:
         """The reconciler's pass.
 

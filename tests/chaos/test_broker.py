@@ -11,6 +11,7 @@ from support import wait_until
 
 from codeexec_magic.contract import Status
 from codeexec_magic.errors import BrokerUnreachable, ClusterError
+from codeexec_magic.job import Job
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
@@ -105,6 +106,28 @@ def test_a_full_broker_refuses_and_recovers(cluster: Cluster) -> None:
     finally:
         redis.config_set("maxmemory", "0")
     assert cluster.client.submit("'room again'", cache=False).result(60).success
+
+
+def test_a_broker_filled_with_jobs_works_them_off(cluster: Cluster) -> None:
+    """Submissions fill its memory while nothing expires: those that were accepted run, end and are recorded once."""
+    redis = cluster.client.store.redis
+    gate = cluster.client.submit("import time; time.sleep(4)", cache=False)
+    cluster.wait_for_start(gate)
+    redis.config_set("maxmemory", str(redis.info("memory")["used_memory"] + 400_000))
+    jobs: list[Job] = []
+
+    def fill() -> None:
+        while True:
+            jobs.append(cluster.client.submit(f"{len(jobs)} # {'x' * 4000}", cache=False))
+
+    try:
+        with pytest.raises(ClusterError, match="memory is full"):
+            fill()
+        assert len(jobs) > 20
+        assert all(job.result(90).success for job in (gate, *jobs))
+        assert [cluster.starts(job) for job in jobs] == [1] * len(jobs)
+    finally:
+        redis.config_set("maxmemory", "0")
 
 
 def test_fifty_identical_cells_run_once(cluster: Cluster) -> None:

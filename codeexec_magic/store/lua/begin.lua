@@ -1,5 +1,6 @@
 -- ARGV: prefix, bare prefix, id, generation, attempt, worker, lease
 -- Returns {verdict, ...}: run, done, stale, unknown.
+even_when_full()
 local id, generation, attempt, worker, lease = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local record = job_key(id)
 local h = redis.call('HMGET', record, 'status', 'generation', 'attempt', 'queue', 'queued_at', 'request')

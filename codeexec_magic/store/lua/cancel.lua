@@ -1,5 +1,6 @@
 -- ARGV: prefix, bare prefix, id, result ttl
 -- Returns the status after the call; a running job only gets the order, its worker ends it.
+even_when_full()
 local id, ttl = ARGV[3], tonumber(ARGV[4])
 local record = job_key(id)
 local h = redis.call('HMGET', record, 'status', 'queue', 'attempt', 'leader')

@@ -19,6 +19,11 @@ local function messages_key(queue) return BARE .. queue end
 
 local function count(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
 
+-- A server at its memory limit refuses every command that may need more, unless its script has written already. A queue
+-- that fills the memory could then never be worked off: so what lets jobs begin and end does not wait for room.
+local SMALL = 65536
+local function even_when_full() redis.call('ZREM', P .. 'running', '') end
+
 -- Cumulative histograms in the counters hash: one field per bucket, named by its upper bound in ms.
 local BUCKETS = {10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000}
 

@@ -17,6 +17,9 @@ if ARGV[5] == '1' then
   local lease = redis.call('ZSCORE', P .. 'running', id)
   if lease and tonumber(lease) > now then return {'alive'} end
 end
+local size = #ARGV[9] + #ARGV[12]
+for i = 19, #ARGV do size = size + #ARGV[i] end
+if size <= SMALL then even_when_full() end  -- a larger outcome waits for room
 emit_numbered(id, tonumber(h[9]) or 0, tonumber(ARGV[18]), 19)
 redis.call('ZREM', P .. 'running', id)
 

@@ -1,5 +1,6 @@
 -- A worker says that it is alive and what it offers.
 -- ARGV: prefix, bare prefix, worker, ttl, environment, about, field, value, ..., '--', queue...
+even_when_full()
 local DAY = 86400000
 local worker, ttl, environment, about = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local key, i = P .. 'worker:' .. worker, 7

@@ -1,6 +1,7 @@
 -- A supervisor starts its next worker: whatever the last one held is nobody's any more, so its leases end now.
 -- ARGV: prefix, bare prefix, beginning of the attempt ids
 -- Returns how many.
+even_when_full()
 local found = 0
 for _, id in ipairs(redis.call('ZRANGE', P .. 'running', 0, -1)) do
   local attempt = redis.call('HGET', job_key(id), 'attempt')

@@ -1,6 +1,7 @@
 -- Renew the leases of one worker's running attempts.
 -- ARGV: prefix, bare prefix, lease, id, attempt, id, attempt, ...
 -- Returns fenced, cancel or ok for each.
+even_when_full()
 local answers = {}
 for i = 4, #ARGV, 2 do
   local h = redis.call('HMGET', job_key(ARGV[i]), 'attempt', 'cancel')

@@ -2,6 +2,7 @@
 -- the indexes forget expired jobs.
 -- ARGV: prefix, bare prefix, grace, result ttl, lease, doubt (0/1), queue...
 -- Returns {due, lost, now, ids of jobs whose lease has run out...}.
+even_when_full()
 local QUEUES = 7  -- where they begin in ARGV
 local grace, ttl, lease, doubt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local due, lost = 0, 0
