@@ -23,7 +23,7 @@ from benchmarks.stand import Server
 from codeexec_magic import Client
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, cache_key, code_hash
 from codeexec_magic.store import JobStore
-from codeexec_magic.store.jobs import _source
+from codeexec_magic.store.scripts import source
 
 BATCH = 1000
 
@@ -72,7 +72,7 @@ def fill(client: Client, queued: int, finished: int) -> None:
 def submit(store: JobStore, count: int) -> list[ExecutionRequest]:
     """Submissions in one pipeline."""
     requests = [ExecutionRequest(str(uuid.uuid4()), f"import math\nmath.sqrt({time.time_ns()})") for _ in range(count)]
-    script = store.redis.register_script(_source("submit"))
+    script = store.redis.register_script(source("submit"))
     pipe: Any = store.redis.pipeline(transaction=False)
     for one in requests:
         request = json.dumps(one.as_dict(), separators=(",", ":"))

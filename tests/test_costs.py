@@ -19,7 +19,7 @@ from codeexec_magic import Client
 from codeexec_magic.contract import ExecutionResult, Reason, Status, code_hash
 from codeexec_magic.job import Job
 from codeexec_magic.settings import Settings, WorkerSettings
-from codeexec_magic.store.jobs import _source
+from codeexec_magic.store.scripts import source
 from worker.attempt import Attempt
 from worker.runtime import Runtime
 
@@ -167,7 +167,7 @@ def test_a_submission_calls_little(client: Client) -> None:
 def test_scripts_stay_short() -> None:
     """Each script with what all share stays under 16 KB: the server compiles it once per restart and keeps it."""
     names = [path.name for path in files("codeexec_magic.store").joinpath("lua").iterdir()]
-    sizes = {name: len(_source(name.removesuffix(".lua"))) for name in names if name != "common.lua"}
+    sizes = {name: len(source(name.removesuffix(".lua"))) for name in names if name != "common.lua"}
     assert len(sizes) >= 10
     assert max(sizes.values()) < 16_000, sizes
 
