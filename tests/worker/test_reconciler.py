@@ -15,6 +15,7 @@ from codeexec_magic.settings import Settings, database
 from codeexec_magic.store import Begun, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import dead_letter
+from worker import reconciler
 from worker.reconciler import Reconciler
 
 LEASE_S = 0.2
@@ -113,14 +114,38 @@ def test_a_missing_celery_result_is_written(bench: Bench) -> None:
     bench.step_until("the result entry", lambda: not bench.results.missing([task_id]))
 
 
-def test_only_one_reconciler_works_at_a_time(bench: Bench) -> None:
+def test_only_one_reconciler_works_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one holds the lock, another's pass does nothing."""
-    bench.store.redis.set("codeexec:default:reconciler", "other", px=60_000)
+    monkeypatch.setattr(reconciler, "TURN_S", 60.0)
+    assert bench.store.take_turn("other", 60.0)
     task_id = str(uuid.uuid4())
     bench.store.submit(ExecutionRequest(task_id, "1"))
     bench.store.cancel(task_id)
     bench.reconciler.step()
     assert bench.announced == []
+
+
+def test_a_clock_set_back_ends_no_attempt(bench: Bench) -> None:
+    """Neither one whose lease is from before nor one that was renewed since, by the time somebody notices."""
+    store = bench.store
+    ids = [str(uuid.uuid4()) for _ in range(2)]
+    for task_id in ids:
+        store.submit(ExecutionRequest(task_id, f"'{task_id}'"))
+        assert isinstance(store.begin(task_id, 1, "a", "w"), Begun)
+    store.redis.zincrby(f"{store.prefix}running", 3_600_000, ids[0])
+    store.redis.set(f"{store.prefix}clock", store.now() + 3_600_000)
+    swept = store.sweep(["code_execution"], 4.0)
+    assert swept.expired == ()
+    ends = [store.redis.zscore(f"{store.prefix}running", task_id) for task_id in ids]
+    assert all(end is not None and swept.now_ms < end <= swept.now_ms + 1000 * LEASE_S for end in ends)
+
+
+def test_a_lock_from_before_the_clock_was_set_back_stops_no_repairs(bench: Bench) -> None:
+    """Its expiry is an hour away by the clock that is now; nobody may hold it for that long."""
+    bench.store.redis.set("codeexec:default:reconciler", "other", px=3_600_000)
+    assert bench.store.take_turn("r", 0.9)
+    bench.store.redis.set("codeexec:default:reconciler", "other")
+    assert bench.store.take_turn("r", 0.9)
 
 
 def test_a_job_nobody_can_read_ends_instead_of_waiting_for_ever(bench: Bench) -> None:
@@ -155,13 +180,13 @@ def test_a_clock_set_forward_ends_no_attempt(redis_server: PrivateServer) -> Non
     lease_s, behind = 1.5, 0.0
     bench = Bench(redis_server.url, lease_s)
     store = bench.store
-    reconciler = Reconciler(
+    repairs = Reconciler(
         store, "r", bench._announce, bench.told.append, bench.results.missing, lambda: time.monotonic() - behind
     )
 
     def step() -> None:
         store.redis.delete("codeexec:default:reconciler")
-        reconciler.step()
+        repairs.step()
 
     alive, dead = str(uuid.uuid4()), str(uuid.uuid4())
     for task_id in (alive, dead):

@@ -12,8 +12,12 @@ local told = redis.call('GET', P .. 'clock')
 local before = tonumber(told or now)
 redis.call('SET', P .. 'clock', now, 'PX', 3600000)
 if before - now > 1000 then
-  local keys = {P .. 'running', P .. 'retrying', P .. 'alerts'}
-  for i = QUEUES, #ARGV do table.insert(keys, queued_key(ARGV[i])) end
+  doubt = true  -- a lease that was renewed since then has an end that was right already
+  local keys = {P .. 'running', P .. 'retrying', P .. 'alerts', P .. 'workers'}
+  for i = QUEUES, #ARGV do
+    table.insert(keys, queued_key(ARGV[i]))
+    table.insert(keys, P .. 'listeners:' .. ARGV[i])
+  end
   for _, key in ipairs(keys) do
     for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, now - before, id) end
   end

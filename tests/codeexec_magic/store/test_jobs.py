@@ -480,10 +480,17 @@ def test_a_clock_set_back_delays_no_retry(store: JobStore) -> None:
     store.submit(one)
     begin(store, one.task_id)
     store.finish(one.task_id, "a1", "retry", Reason.TIMEOUT, charge="failures", delay_s=0.1)
+    store.heartbeat("dead", [QUEUE], "e", {}, {"queues": QUEUE}, 60)
     # an hour later by the clock that was: what the sweep and the record know is from then
+    for key in ("workers", f"listeners:{QUEUE}"):
+        store.redis.zincrby(f"{store.prefix}{key}", 3_600_000, "dead")
     store.redis.zincrby(f"{store.prefix}retrying", 3_600_000, one.task_id)
     store.redis.set(f"{store.prefix}clock", store.now() + 3_600_000)
     wait_until(lambda: store.sweep([QUEUE], 4.0).due == 1, 10, "the retry")
+    for key in ("workers", f"listeners:{QUEUE}"):  # nor does a dead worker live an hour longer
+        seen = store.redis.zscore(f"{store.prefix}{key}", "dead")
+        assert seen is not None
+        assert seen <= store.now()
 
 
 def test_waiting_for_a_retry_is_no_waiting_time(store: JobStore) -> None:
