@@ -12,6 +12,7 @@ CodeExecError
 ├── DecodeError               bytes from the wire are not what the contract says
 ├── ClusterError
 │   ├── BrokerUnreachable
+│   ├── BrokerFull            its memory limit is reached
 │   ├── ServerNotFound        no server binary for the embedded cluster
 │   ├── ClusterStartFailed
 │   └── NoWorker              nobody listens on the queue
@@ -88,6 +89,10 @@ class ClusterError(CodeExecError):
 
 class BrokerUnreachable(ClusterError, ConnectionError):
     """The broker cannot be reached."""
+
+
+class BrokerFull(ClusterError):
+    """The broker's memory is full: nothing was queued; raise its maxmemory or purge."""
 
 
 class ServerNotFound(ClusterError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,7 @@ from codeexec_magic.contract import (
     Status,
     code_hash,
 )
-from codeexec_magic.errors import ClusterError, DecodeError, LimitTooHigh, SandboxBroken
+from codeexec_magic.errors import BrokerFull, ClusterError, DecodeError, LimitTooHigh, SandboxBroken
 from codeexec_magic.store import Begun, Snapshot
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.state import iso
@@ -35,6 +36,8 @@ log = logging.getLogger("codeexec")
 
 #: longest run without a broker: after this the outcome of an attempt cannot be recorded any more (seconds)
 FINISH_PATIENCE_S = 600.0
+#: how long an outcome with much output waits for room in the server's memory; then it goes without (seconds)
+FULL_PATIENCE_S = 30.0
 
 
 class Attempt:
@@ -127,34 +130,48 @@ class Attempt:
         ended_ms = begun.started_at_ms + outcome.execution_time_ms
         decision = decide(request, outcome.reason, begun.failures)
         story = self._story(begun, outcome, ended_ms)
-        result = self._result(begun, outcome, decision, story, ended_ms, publisher)
-        letter = None
-        if decision.dead:
-            letter = DeadLetter.of(request, result, iso(begun.submitted_at_ms)).as_dict()
-        verdict, followers = patiently(
-            lambda: self.store.finish(
-                self.task_id,
-                self.id,
-                decision.action,
-                outcome.reason,
-                story=story,
-                charge=decision.charge,
-                status=decision.status,
-                result=replace(result, outputs=()),
-                delay_s=decision.delay_s,
-                dead_letter=letter,
-                environment=runtime.sandbox.environment,
-                events=publisher.rest(),
-                first_event=publisher.sent,
-            ),
-            FINISH_PATIENCE_S,
-        )
+        full_until = time.monotonic() + FULL_PATIENCE_S
+
+        def close() -> tuple[str, list[str], ExecutionResult, Mapping[str, Any] | None]:
+            try:
+                return self._close(begun, outcome, decision, story, publisher)
+            except BrokerFull:
+                if time.monotonic() > full_until:
+                    publisher.give_up()  # an outcome that tells what is missing from its output needs next to no room
+                raise
+
+        verdict, followers, result, letter = patiently(close, FINISH_PATIENCE_S)
         if verdict == "fenced":
             runtime.log.fenced(self.task_id)
             return
         runtime.log.executed(request, result, verdict)
         if verdict == "ended":
             runtime.announce(result, followers, letter)
+
+    def _close(
+        self, begun: Begun, outcome: Outcome, decision: Decision, story: Mapping[str, Any], publisher: Publisher
+    ) -> tuple[str, list[str], ExecutionResult, Mapping[str, Any] | None]:
+        ended_ms = begun.started_at_ms + outcome.execution_time_ms
+        result = self._result(begun, outcome, decision, story, ended_ms, publisher)
+        letter = None
+        if decision.dead:
+            letter = DeadLetter.of(begun.request, result, iso(begun.submitted_at_ms)).as_dict()
+        verdict, followers = self.store.finish(
+            self.task_id,
+            self.id,
+            decision.action,
+            outcome.reason,
+            story=story,
+            charge=decision.charge,
+            status=decision.status,
+            result=replace(result, outputs=()),
+            delay_s=decision.delay_s,
+            dead_letter=letter,
+            environment=self.runtime.sandbox.environment,
+            events=publisher.rest(),
+            first_event=publisher.sent,
+        )
+        return verdict, followers, result, letter
 
     def _story(self, begun: Begun, outcome: Outcome, ended_ms: int) -> dict[str, Any]:
         return {

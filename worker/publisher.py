@@ -73,6 +73,13 @@ class Publisher:
         """What has not been sent; goes with the finish."""
         return self.kept[self._sent :]
 
+    def give_up(self) -> None:
+        """Drop and count what has not been sent: there is no room for it."""
+        with self._sending, self._lock:
+            self.dropped += len(self.kept) - self._sent
+            del self.kept[self._sent :]
+            self._tried = self._sent
+
     def flush(self) -> str:
         """Send what has come since the last time. Returns the store's answer, ``ok`` if there was nothing to send.
 

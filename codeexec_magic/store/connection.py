@@ -11,7 +11,7 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from codeexec_magic.errors import BadSetting, BrokerUnreachable, ClusterError
+from codeexec_magic.errors import BadSetting, BrokerFull, BrokerUnreachable, ClusterError
 from codeexec_magic.settings import check_url, hide_password
 
 #: seconds to wait for a connection, and for a reply beyond what a command itself may block
@@ -57,7 +57,8 @@ def broker_errors(url: str) -> Iterator[None]:
 
     Raises:
         BrokerUnreachable: no connection, no reply, or refused credentials.
-        ClusterError: the server answers but cannot accept writes (memory full, read-only, disk error).
+        BrokerFull: the server's memory limit is reached.
+        ClusterError: the server answers but cannot accept writes (read-only, disk error).
     """
     try:
         yield
@@ -70,7 +71,7 @@ def broker_errors(url: str) -> Iterator[None]:
         # another thread closed this client in the middle of a read; redis-py has no error of its own for that
         raise BrokerUnreachable(f"the connection to {hide_password(url)} was closed") from None
     except redis.exceptions.OutOfMemoryError:
-        raise ClusterError("the broker's memory is full: nothing was queued; raise its maxmemory or purge") from None
+        raise BrokerFull("the broker's memory is full: nothing was queued; raise its maxmemory or purge") from None
     except redis.ResponseError as err:
         text = str(err)
         if any(sign in text for sign in ("MISCONF", "READONLY", "NOAUTH", "NOPERM", "LOADING")):

@@ -20,6 +20,7 @@ if os.environ.get("CHAOS_CLOCK"):
     # a machine whose clock is wrong; the steady clock stays what it is
     time.time = lambda: _real_time() + float(os.environ["CHAOS_CLOCK"])  # type: ignore[assignment]
 
+from worker import attempt as attempt_module  # noqa: E402
 from worker import runtime as runtime_module  # noqa: E402
 from worker.app import app, runtime  # noqa: E402
 from worker.runtime import Runtime  # noqa: E402
@@ -105,6 +106,7 @@ def begin(*arguments: Any, **options: Any) -> Any:
 
 _alert = runtime_module.alert
 runtime_module.ALERT_HOLD_S = 2.0
+attempt_module.FULL_PATIENCE_S = 2.0
 
 
 def alert(*arguments: Any) -> None:

@@ -11,7 +11,6 @@ from support import wait_until
 
 from codeexec_magic.contract import Status
 from codeexec_magic.errors import BrokerUnreachable, ClusterError
-from codeexec_magic.job import Job
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
@@ -109,12 +108,15 @@ def test_a_full_broker_refuses_and_recovers(cluster: Cluster) -> None:
 
 
 def test_a_broker_filled_with_jobs_works_them_off(cluster: Cluster) -> None:
-    """Submissions fill its memory while nothing expires: those that were accepted run, end and are recorded once."""
+    """Submissions fill its memory while nothing expires: those that were accepted run, end and are recorded once.
+
+    One whose output finds no room ends without some of it, and says so.
+    """
     redis = cluster.client.store.redis
     gate = cluster.client.submit("import time; time.sleep(4)", cache=False)
     cluster.wait_for_start(gate)
     redis.config_set("maxmemory", str(redis.info("memory")["used_memory"] + 400_000))
-    jobs: list[Job] = []
+    jobs = [cluster.client.submit("for n in range(300): print('x' * 1000)", cache=False)]
 
     def fill() -> None:
         while True:
@@ -124,8 +126,12 @@ def test_a_broker_filled_with_jobs_works_them_off(cluster: Cluster) -> None:
         with pytest.raises(ClusterError, match="memory is full"):
             fill()
         assert len(jobs) > 20
-        assert all(job.result(90).success for job in (gate, *jobs))
+        results = [job.result(90) for job in (gate, *jobs)]
+        assert all(result.success for result in results)
         assert [cluster.starts(job) for job in jobs] == [1] * len(jobs)
+        told = results[1]  # too much output for a full server
+        assert len(told.stdout) < 300_000
+        assert told.truncated["stream_events"] > 0
     finally:
         redis.config_set("maxmemory", "0")
 
