@@ -11,7 +11,7 @@ import socket
 import tempfile
 from typing import Any, Final
 
-from . import usage
+from . import disk, usage
 from .cgroup import Group
 from .guest import kernfile, packets
 from .guest.folder import remove_folder
@@ -42,6 +42,7 @@ class Box:
         self.guards: dict[str, Any] = {}
         self.problem = ""  #: why it broke
         self.failed = False  #: counted as a failure
+        self.init_died = False  #: by itself, which nothing but the kernel can bring about
         self.status: int | None = None  #: wait status of the cell, from init
         self.group: Group | None = None
         self.scratch: list[int] = []
@@ -50,7 +51,7 @@ class Box:
         self.growth = 0  #: bytes by which the cell's own process grew at most
         self.house: list[int] = []  #: the namespaces that wait for the cell
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
-        self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-") if spec["level"] < 2 else ""
+        self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-", dir=disk.scratch()) if spec["level"] < 2 else ""
         #: to the cell's parent; a house needs none, its process 1 only collects orphans
         self.control: socket.socket | None = None
         self._control_far: socket.socket | None = None

@@ -14,6 +14,8 @@ from .mark import dead, mark
 
 _PREFIX: Final = "codeexec"
 _SUPERVISOR: Final = f"{_PREFIX}-supervisor"
+#: bytes in the buffers of a run's sockets, beside its memory, where the kernel counts them apart
+_SOCKETS: Final = str(64 << 20)
 #: how long a group may stay busy after its last process died (seconds)
 _BUSY_S: Final = 1.0
 
@@ -41,6 +43,8 @@ class Group:
                 _write(self._memory / "memory.memsw.limit_in_bytes", "-1")
             _write(self._memory / "memory.limit_in_bytes", size)
             _write_if(self._memory / "memory.memsw.limit_in_bytes", size)
+            # what waits in sockets is counted apart, and not at all until it has a limit
+            _write_if(self._memory / "memory.kmem.tcp.limit_in_bytes", _SOCKETS)
         if self._pids:
             _write(self._pids / "pids.max", str(tasks))
 

@@ -82,6 +82,8 @@ def _reason(evidence: Mapping[str, Any], end: Mapping[str, Any] | None, code: in
     kill = evidence.get("kill")
     if kill:
         return Reason(kill)
+    if evidence.get("init_died") and evidence.get("oom_kills"):
+        return Reason.MEMORY  # init is in the group as well: where killing the cell did not free enough, it came next
     if evidence.get("problem") or code is None:
         return Reason.INTERNAL
     kinds = end["kinds"] if end else ()
@@ -181,6 +183,8 @@ def _more_cpu(limits: Limits) -> str:
 
 
 def _disk_verdict(full: str, limits: Limits, after: str) -> str:
+    if full == "hidden":
+        return f"disk: folders nested too deeply, or closed to be read, cannot be measured; killed after {after}"
     kinds = {
         "file_mb": f"limit of {limits.file_mb} MB for one file",
         "disk_mb": f"limit of {limits.disk_mb} MB for all files together",

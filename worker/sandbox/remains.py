@@ -9,11 +9,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from . import cgroup
+from . import cgroup, disk
 from .guest.folder import remove_folder
 
-#: where a process without an environment makes its temporary folders
-_FOLDERS: Final = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 #: how long the runs have to notice by themselves that their launcher is gone (seconds)
 _PATIENCE_S: Final = 0.3
 #: when it is given up (seconds)
@@ -47,7 +45,7 @@ def clear(mark: str) -> bool:
 
 
 def _homes(mark: str) -> list[Path]:
-    return [path for folder in _FOLDERS for path in folder.glob(f"codeexec-{mark}-*")]
+    return [path for folder in disk.FOLDERS for path in Path(folder).glob(f"codeexec-{mark}-*")]
 
 
 def _removed(folder: Path) -> bool:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from . import usage, wire
+from . import disk, usage, wire
 from .box import Box
 from .collector import Collector
 
@@ -168,8 +168,17 @@ class Run:
                 self.stop("memory")
         self._full = usage.full(box.scratch, ("disk_mb", "shm_mb")) or self._full
         if box.home:
-            size, count = usage.disk(Path(box.home), limits["inodes"])
-            size += usage.unlinked(pids)
+            self._sample_disk(Path(box.home), pids, limits)
+
+    def _sample_disk(self, home: Path, pids: list[int], limits: dict[str, Any]) -> None:
+        try:
+            size, count = disk.measure(home, limits["inodes"])
+            size += disk.removed(pids, home, limits["file_mb"] << 20)
+        except disk.Unmeasurable:
+            self.stop("disk", full="hidden")
+        except OSError:
+            return  # the run's end has removed it
+        else:
             if size > limits["disk_mb"] << 20 or count > limits["inodes"]:
                 full = "inodes" if count > limits["inodes"] else "disk_mb"
                 self.stop("disk", disk_mb=size >> 20, files=count, full=full)
@@ -210,6 +219,7 @@ class Run:
             evidence |= {
                 "status": box.status,
                 "problem": box.problem,
+                "init_died": box.init_died,
                 "oom_kills": group.oom_kills() if group else 0,
                 "forks_refused": group.forks_refused() if group else None,
                 "full": usage.full(box.scratch, ("disk_mb", "shm_mb")) or self._full,

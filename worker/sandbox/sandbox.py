@@ -15,7 +15,7 @@ from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, Limits
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
-from . import probe, wire
+from . import disk, probe, wire
 from .connection import Connection
 from .outcome import Outcome
 from .submission import Cell, Run
@@ -205,13 +205,16 @@ class Sandbox:
 
     def short_of(self) -> str | None:
         """What this machine is too short of to take a cell now, if anything."""
-        folder = tempfile.gettempdir()
-        free = shutil.disk_usage(folder).free >> 20
-        if free < self._free_disk_mb:
-            return f"{free} MB are free in {folder}, {self._free_disk_mb} MB are required"
-        stat = os.statvfs(folder)
-        if stat.f_files and stat.f_favail < 1000:
-            return f"{stat.f_favail} inodes are free in {folder}"
+        folders = [tempfile.gettempdir()]
+        if self.report.get("level", 2) < 2:
+            folders.append(disk.scratch())  # the cells' folder need not be the worker's own
+        for folder in dict.fromkeys(folders):
+            free = shutil.disk_usage(folder).free >> 20
+            if free < self._free_disk_mb:
+                return f"{free} MB are free in {folder}, {self._free_disk_mb} MB are required"
+            stat = os.statvfs(folder)
+            if stat.f_files and stat.f_favail < 1000:
+                return f"{stat.f_favail} inodes are free in {folder}"
         return None
 
     def close(self) -> None:

@@ -89,6 +89,7 @@ class Standbys:
         missing = list(ready["missing"])
         if self._cgroups is None:
             missing.append(f"cgroup: {self._no_cgroup}")
+            missing.append("memory: what the kernel holds for a cell's sockets is counted by a control group only")
             if self._level < 2 and self._root and not self._own_uid:
                 missing.append("processes: nothing limits them for root without a control group or a user of its own")
         return {
@@ -222,7 +223,7 @@ class Standbys:
             if box.control is not None:
                 self._loop.forget(box.control)
             if box.state != "ending" and box.status is None and not box.problem:
-                box.problem = "the run's first process died"
+                box.problem, box.init_died = "the run's first process died", True
         if box.problem:
             self.broken(box, box.problem)
         elif box.status is not None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from .guest import kernfile, tree
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+#: page tables of a process, in bytes, that no ordinary cell needs: they map 32 GB
+_MANY_TABLES: Final = 64 << 20
 
 
 def memory(pids: Iterable[int], scratch: Iterable[int]) -> int:
@@ -69,48 +69,43 @@ def tasks_of_user(uid: int) -> int:
     return count
 
 
-def disk(folder: Path, most: int) -> tuple[int, int]:
-    """Bytes and number of files below a folder, looking at no more than ``most`` of them."""
-    size = count = 0
-    todo = [str(folder)]
-    while todo and count <= most:
-        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                count += 1
-                with contextlib.suppress(OSError):
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
-    return size, count
-
-
-def unlinked(pids: Iterable[int]) -> int:
-    """Bytes of files that these processes hold open and that no folder has any more."""
-    sizes: dict[tuple[int, int], int] = {}
-    for pid in pids:
-        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    file = entry.stat()
-                    if stat.S_ISREG(file.st_mode) and not file.st_nlink:
-                        sizes[file.st_dev, file.st_ino] = file.st_blocks * 512
-    return sum(sizes.values())
-
-
 def share(pid: int) -> int:
-    """Bytes of memory of a process, what it shares with others counted in proportion."""
+    """Bytes of memory of a process, what it shares with others counted in proportion, and its page tables."""
+    where = _living(pid)
+    if where is None:
+        return 0
+    tables = _page_tables(where)
     try:
-        for line in kernfile.read(f"/proc/{pid}/smaps_rollup").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
+        # tables of untouched memory cost little to fill and long to walk: nobody's cell may hold the launcher up
+        if tables < _MANY_TABLES:
+            for line in kernfile.read(f"{where}/smaps_rollup").splitlines():
+                if line.startswith("Pss:"):
+                    return (int(line.split()[1]) << 10) + tables
     except OSError:
-        # a program that may not be read hides its share, never its size
-        return resident(pid)
-    return 0
+        pass  # a program that may not be read hides its share, never its size
+    return _resident(where) + tables
 
 
 def resident(pid: int) -> int:
     """Bytes of a process in memory, shared ones included."""
+    return _resident(f"/proc/{pid}")
+
+
+def _living(pid: int) -> str | None:
+    """Where to read of a process's memory: of one whose first thread has ended only the others know."""
+    if _resident(f"/proc/{pid}"):
+        return f"/proc/{pid}"
+    tasks = (f"/proc/{pid}/task/{task}" for task in tree.tasks(pid))
+    return next((task for task in tasks if _resident(task)), None)
+
+
+def _resident(where: str) -> int:
     with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(kernfile.read(f"/proc/{pid}/statm").split()[1]) * _PAGE
+        return int(kernfile.read(f"{where}/statm").split()[1]) * _PAGE
+    return 0
+
+
+def _page_tables(where: str) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(kernfile.read(f"{where}/status").partition("VmPTE:")[2].split()[0]) << 10
     return 0

@@ -39,6 +39,10 @@ def exited(code: int) -> int:
         ({"status": int(signal.SIGSEGV), "end": OK}, Reason.SIGNAL),
         ({"status": int(signal.SIGKILL), "end": None}, Reason.SIGNAL),
         ({"status": int(signal.SIGKILL), "end": None, "oom_kills": 1}, Reason.MEMORY),
+        # init can be killed for want of memory, too; that is the cell's doing, any other death of it is not
+        ({"status": None, "problem": "died", "init_died": True, "oom_kills": 2}, Reason.MEMORY),
+        ({"status": None, "problem": "died", "init_died": True, "oom_kills": 0}, Reason.INTERNAL),
+        ({"status": None, "problem": "a guard", "init_died": False, "oom_kills": 2}, Reason.INTERNAL),
         # a child was killed for want of memory, the cell itself ended well
         ({"status": exited(0), "end": OK, "oom_kills": 1}, Reason.OK),
         ({"status": exited(1), "end": error("MemoryError")}, Reason.MEMORY),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from worker.sandbox import cgroup, remains
+from worker.sandbox.guest.folder import remove_folder
 from worker.sandbox.mark import dead, mark
 
 GONE = "999999999.5"
@@ -36,6 +37,38 @@ def test_folders_go_whatever_their_modes() -> None:
     assert not home.exists()
     assert other.is_dir()
     other.rmdir()
+
+
+def test_folders_go_however_deep(tmp_path: Path) -> None:
+    """A tree deeper than paths and recursion reach is removed, with links, pipes and odd names in it."""
+    top = tmp_path / "home"
+    top.mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o750)
+    fd = os.open(top, os.O_RDONLY)
+    for depth in range(1500):
+        os.symlink(outside, "link", dir_fd=fd)
+        os.mkfifo(b"\xff\n", dir_fd=fd)
+        os.mkdir(name := f"{depth}".zfill(200), 0o300, dir_fd=fd)
+        below = os.open(name, os.O_PATH, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    remove_folder(str(top))
+    assert not top.exists()
+    assert outside.stat().st_mode & 0o777 == 0o750
+
+
+def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path) -> None:
+    """Somebody's link with the name of a run's folder costs nothing at its other end."""
+    outside = tmp_path / "outside"
+    (outside / "kept").mkdir(parents=True)
+    outside.chmod(0o750)
+    link = tmp_path / "link"
+    link.symlink_to(outside)
+    remove_folder(str(link))
+    assert (outside / "kept").is_dir()
+    assert outside.stat().st_mode & 0o777 == 0o750
 
 
 def test_processes_that_did_not_notice_are_killed() -> None:

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from worker.sandbox.guest import seccomp
+from worker.sandbox.guest import calls, seccomp
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x50000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -49,10 +49,12 @@ def build(machine: str, **options: bool) -> bytes:
 def test_every_listed_call_is_refused(machine: str) -> None:
     """Each row of the table gives EPERM, on each architecture; an ordinary call passes."""
     program = build(machine)
-    column = 1 if machine == "x86_64" else 2
-    for row in seccomp.DENIED:
-        if row[column] is not None:
-            assert evaluate(program, machine, row[column]) == ERRNO | errno.EPERM, row[0]
+    for number in calls.numbers(machine, calls.DENIED):
+        assert evaluate(program, machine, number) == ERRNO | errno.EPERM
+    for number in calls.numbers(machine, calls.ABSENT):
+        assert evaluate(program, machine, number) == ERRNO | errno.ENOSYS
+    for number in calls.numbers(machine, calls.IGNORED):
+        assert evaluate(program, machine, number) == ERRNO
     assert evaluate(program, machine, NUMBERS[machine]["read"]) == ALLOW
 
 
@@ -95,20 +97,45 @@ def test_without_namespaces_there_are_no_sockets(machine: str) -> None:
     for family in range(64):
         answer = evaluate(program, machine, NUMBERS[machine]["socket"], family, 1)
         assert answer == ERRNO | errno.EAFNOSUPPORT
-    column = 1 if machine == "x86_64" else 2
-    for row in (*seccomp.SHARED_OBJECTS, *seccomp.UNSEEN_MEMORY):
-        assert evaluate(program, machine, row[column]) == ERRNO | errno.ENOSYS
-        assert evaluate(build(machine), machine, row[column]) == ALLOW
+    for number in calls.numbers(machine, calls.SHARED_OBJECTS, calls.UNSEEN_MEMORY):
+        assert evaluate(program, machine, number) == ERRNO | errno.ENOSYS
+        assert evaluate(build(machine), machine, number) == ALLOW
+    for number in calls.numbers(machine, calls.PASSING):
+        assert evaluate(program, machine, number) == ERRNO | errno.EPERM
+        assert evaluate(build(machine, unix=False), machine, number) == ALLOW
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_files_of_the_worker_keep_modes_and_owners(machine: str) -> None:
     """Where the cell's user owns files of the host, what changes them without opening them does nothing."""
-    column = 1 if machine == "x86_64" else 2
     for shared in (True, False):
         program = build(machine, shared_owner=shared)
-        for rows, error in ((seccomp.MODES, 0), (seccomp.OWNERS, errno.EPERM), (seccomp.ATTRIBUTES, errno.EOPNOTSUPP)):
-            for row in rows:
-                if row[column] is not None:
-                    answer = evaluate(program, machine, row[column])
-                    assert answer == (ERRNO | error if shared else ALLOW), row[0]
+        for table, error in ((calls.MODES, 0), (calls.OWNERS, errno.EPERM), (calls.ATTRIBUTES, errno.EOPNOTSUPP)):
+            for number in calls.numbers(machine, table):
+                assert evaluate(program, machine, number) == (ERRNO | error if shared else ALLOW)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_processes_of_the_worker_keep_their_priorities(machine: str) -> None:
+    """Where the cell's user has other processes, it may set priorities, policies and affinities of itself alone."""
+    eperm = ERRNO | errno.EPERM
+    shared, own = build(machine, shared_owner=True), build(machine)
+    for number in calls.numbers(machine, calls.ON_PROCESSES):
+        assert [evaluate(shared, machine, number, pid) for pid in (0, 1, 4242)] == [ALLOW, eperm, eperm]
+        assert evaluate(own, machine, number, 4242) == ALLOW
+    for call, kind in calls.ON_KINDS:
+        (number,) = calls.numbers(machine, (call,))
+        assert evaluate(shared, machine, number, kind, 0) == ALLOW
+        for others in ((kind, 4242), (kind + 1, 0), (kind + 2, 0)):
+            assert evaluate(shared, machine, number, *others) == eperm
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_only_usual_protocols(machine: str) -> None:
+    """A protocol that would make the kernel load a module is refused."""
+    program, number = build(machine), NUMBERS[machine]["socket"]
+    for family in (2, 10):
+        for protocol in (0, 6, 17):
+            assert evaluate(program, machine, number, family, 1, protocol) == ALLOW
+        for protocol in (33, 132, 136, 255, 262):
+            assert evaluate(program, machine, number, family, 1, protocol) == ERRNO | errno.EPROTONOSUPPORT

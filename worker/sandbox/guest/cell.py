@@ -283,6 +283,8 @@ def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
         (resource.RLIMIT_STACK, 8 * megabyte, 64 * megabyte),
         (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
+        # those that wait, and timers, count for the user, who may be the worker's own
+        (resource.RLIMIT_SIGPENDING, 1024, 1024),
         (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),
         (resource.RLIMIT_RTPRIO, 0, 0),
         (resource.RLIMIT_NICE, 0, 0),

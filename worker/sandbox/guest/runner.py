@@ -201,7 +201,17 @@ def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
         the end report and the exit code of the process
     """
     shell.user_ns.update(request.get("inputs") or {})
-    signal.signal(signal.SIGINT, _soft_limit)
+    try:
+        signal.signal(signal.SIGINT, _soft_limit)
+        ended = _run(shell, request)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report must get out
+        return ended
+    except BaseException as err:  # the limit struck between the cell's end and ours; it does so but once
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return {"status": "error", "error": describe(type(err), err, [])}, 1
+
+
+def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     try:
         result = shell.run_cell(request["code"], store_history=True)
         problem = result.error_before_exec or result.error_in_exec
@@ -215,7 +225,6 @@ def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
             return {"status": "ok", "values": _values(shell, request.get("outputs") or ())}, 0
     except BaseException as err:  # the limit may strike while IPython itself tidies up
         problem = err
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the report must get out
     if isinstance(problem, SystemExit):
         code = _exit_code(problem)
         return {"status": "exit" if code else "ok", "code": code}, code

@@ -17,12 +17,20 @@ def descendants(root: int) -> list[int]:
     while todo:
         pid = todo.pop()
         with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - called 25 times a second
+            for task in tasks(pid):
                 children = kernfile.read(f"/proc/{pid}/task/{task}/children").split()
                 new = [int(child) for child in children]
                 found += new
                 todo += new
     return found
+
+
+def tasks(pid: int) -> list[str]:
+    """Ids of a process's threads; none of a process that is gone."""
+    try:
+        return os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - called 25 times a second
+    except OSError:
+        return []
 
 
 def kill_below(root: int, patience: float = 2.0) -> bool:
