@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 from typing import Any, Final
 
 from . import wire
@@ -74,6 +75,7 @@ class Collector:
             token: what the runner signs its own reports with.
         """
         self._cap, self._token = cap, token
+        self._end_head = json.dumps({"type": "end", "token": token})[:-1].encode()
         self._texts = {name: _Text(name, cap) for name in ("stdout", "stderr")}
         self._displays = self._display_total = 0
         self._parts: dict[bytes, bytearray] = {}
@@ -88,12 +90,14 @@ class Collector:
         for name, text in self._texts.items():
             if text.total > FLOOD * self._cap:
                 return name
-        if self._display_total > FLOOD * self._cap or self.dropped["junk"] > FLOOD * self._cap:
+        if self._display_total > FLOOD * self._cap:
             return "display"
-        return None
+        return "junk" if self.dropped["junk"] > FLOOD * self._cap else None
 
     def bytes_of(self, name: str) -> int:
         """How much came on one stream, kept or not."""
+        if name == "junk":
+            return self.dropped["junk"]
         return self._texts[name].total if name in self._texts else self._display_total
 
     def raw(self, name: str, data: bytes) -> None:
@@ -165,6 +169,10 @@ class Collector:
             self._message(bytes(buffer))
 
     def _message(self, data: bytes) -> None:
+        # what would be dropped anyway is not read: reading takes the launcher's time, which is everybody's
+        if len(data) > self._cap and (self.end is not None or not data.startswith(self._end_head)):
+            self._drop_display(len(data))
+            return
         try:
             message = wire.loads(data)
         except wire.BadJson:

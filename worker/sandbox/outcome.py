@@ -170,7 +170,7 @@ def _limit_verdict(reason: Reason, evidence: Mapping[str, Any], limits: Limits, 
         return f"cpu: {reached}; {_more_cpu(limits)}"
     if reason is Reason.OUTPUT:
         sent = int(detail.get("bytes") or 0) >> 10
-        what = f"{detail.get('stream', 'output')} wrote {sent} kB after {after}"
+        what = f"{detail.get('stream', 'output')} came to {sent} kB after {after}"
         return f"output: {what}, {limits.output_kb} kB are kept and ten times that ends a run; print less, or to a file"
     return _disk_verdict(str(detail.get("full") or evidence.get("full") or ""), limits, after)
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeexec_magic.contract import OUTPUT_EVENTS, decode_event, stream_text
+from worker.sandbox import wire
 from worker.sandbox.collector import Collector
 from worker.sandbox.guest import packets
 
@@ -80,6 +81,23 @@ def test_display_beyond_the_cap_is_dropped_and_counted() -> None:
     send(collector, display(10))
     assert [event["type"] for event in collector.take()] == ["truncated", "display_data"]
     assert collector.truncated()["display"] > 2 * CAP
+
+
+def test_what_is_too_large_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher's one thread is everybody's: a message that would be dropped anyway costs no decoding."""
+    read: list[int] = []
+    loads = wire.loads
+    monkeypatch.setattr(wire, "loads", lambda data: read.append(len(data)) or loads(data))  # type: ignore[func-returns-value]
+    collector = Collector(CAP, "t")
+    send(collector, {"type": "display_data", "data": {"application/json": [[]] * CAP}, "metadata": {}})
+    send(collector, {"type": "end", "token": "guess", "status": "ok", "values": {"a": "x" * CAP}})
+    assert read == []
+    report = {"type": "end", "token": "t", "status": "ok", "values": {"a": "x" * CAP}}
+    for _ in range(5):
+        send(collector, report)
+    assert collector.end == report
+    assert len(read) == 1  # several can only be forged
+    assert collector.truncated()["display"] > 5 * CAP
 
 
 def test_parts_of_many_messages_cannot_fill_memory() -> None:
