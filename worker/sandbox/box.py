@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -16,9 +17,6 @@ from .cgroup import Group
 from .guest import kernfile, packets
 from .guest.folder import remove_folder
 from .mark import mark
-
-#: as guest.cell.GO, which cannot be imported without IPython
-GO: Final = b"g"
 
 #: room in the event channel: the launcher may be busy for a moment while a cell prints
 _CHANNEL: Final = 1 << 20
@@ -61,6 +59,7 @@ class Box:
         self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
         self.fds: dict[str, int] = {}
         self._far: list[int] = []
+        self._doors: list[int] = []  #: of the control group
         for name in ("stdout", "stderr", "events"):
             near, far = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if name == "events" else 0))
             os.set_blocking(near, False)
@@ -71,15 +70,15 @@ class Box:
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
 
     def cell_fds(self) -> list[int]:
-        """What the zygote passes on: the house or the control socket, then :data:`guest.init.CELL_FDS`."""
+        """What the zygote passes on: house or control socket, :data:`guest.init.CELL_FDS`, the doors of the group."""
         first = self.house if self._control_far is None else [self._control_far.fileno()]
-        return [*first, self._code_far, *self._far]
+        return [*first, self._code_far, *self._far, *self._doors]
 
     def sent_cell(self) -> None:
         """The far ends belong to the cell, and its parent, now."""
-        for fd in (*self.house, self._code_far, *self._far):
+        for fd in (*self.house, self._code_far, *self._far, *self._doors):
             os.close(fd)
-        self._far, self.house = [], []
+        self._far, self.house, self._doors = [], [], []
         if self._control_far is not None:
             self._control_far.close()
 
@@ -92,26 +91,19 @@ class Box:
         self.pid_fd, self.init_pid = fds[0], _pid_of(fds[0])
         self.house, self.scratch = fds[1:-2], fds[1:][-2:]
 
-    def prepare(self, group: Group | None) -> None:
-        """Give the cell that is to come its control group, and let its parent, if it waits, go on.
+    def prepare(self, group: Group) -> None:
+        """Give the cell that is to come, or its parent, a control group to enter.
 
         Raises:
-            OSError: the group does not take the limits or the process.
+            OSError: the group does not take the limits.
         """
-        self.group, self.state = group, "preparing"
-        if group:
-            group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
-        if self.control is not None:
-            if group:
-                group.add(self.init_pid)
-            self.control.send(b"go")
+        self.group = group
+        group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
+        self._doors = group.doors()
 
     def forked(self, pid_fd: int) -> None:
-        """The cell's process exists and waits; count it, then let it enter its house."""
+        """The cell's process exists."""
         self.cell_fd, self.cell_pid = pid_fd, _pid_of(pid_fd)
-        if self.group:
-            self.group.add(self.cell_pid)
-        os.write(self._code, GO)
 
     def read_control(self) -> bool:
         """Take the messages of the cell's parent; false when there will be no more."""
@@ -142,7 +134,13 @@ class Box:
                 self.cell_fd = os.pidfd_open(self.cell_pid)
 
     def ready(self, guards: dict[str, Any]) -> None:
-        """The cell has its guards on: what it uses from now on counts."""
+        """The cell has its guards on: what it uses from now on counts.
+
+        Raises:
+            OSError: it is not in its control group.
+        """
+        if self.group and not self.group.holds(self.cell_pid):
+            raise OSError(errno.ESRCH, "the cell did not enter it")
         self.guards, self.state = guards, "ready"
         self.cpu_before = usage.cpu(self.init_pid, [self.cell_pid])  # there is nothing else yet
         self._size_before = usage.resident(self.cell_pid)

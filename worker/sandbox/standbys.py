@@ -138,16 +138,15 @@ class Standbys:
         spec = {"limits": self.with_tasks(limits), "network": network, "standby": standby, "level": self._level}
         box = Box(self._count, uid, spec)
         self._boxes[box.number] = box
-        try:
-            if self._level >= 2:
-                self._zygote.order_house(self._order(box))
-            else:
-                self._order_cell(box)
-        except OSError:
-            self._owner.on_lost()
         if box.control is not None:
             self._loop.watch(box.control, lambda: self._on_init(box))
-        self._loop.watch(box.fds["events"], lambda: self._on_first_packet(box))
+        if self._level >= 2:
+            try:
+                self._zygote.order_house(self._order(box))
+            except OSError:
+                self._owner.on_lost()
+        else:
+            self._order_cell(box)
         return box
 
     def _order(self, box: Box) -> dict[str, Any]:
@@ -190,36 +189,41 @@ class Standbys:
         elif message["op"] == "spawned":
             box.spawned(fds)
             self._loop.watch(box.pid_fd, lambda: self._on_gone(box))
-            self._prepare(box)
+            if box.house:
+                self._order_cell(box)
         elif message["op"] == "forked":
-            try:
-                box.forked(fds[0])
-            except OSError as err:
-                self.broken(box, f"control group: {err}")
+            box.forked(fds[0])
+            self._await_first_packet(box)
         elif message["op"] == "ended":
             box.ended(message)
             self._on_cell_end(box)
         elif message["op"] == "refused":
             self.broken(box, message["text"])
 
-    def _prepare(self, box: Box) -> None:
+    def _order_cell(self, box: Box) -> None:
+        box.state = "preparing"
         try:
-            box.prepare(self._cgroups.group(str(box.number)) if self._cgroups else None)
+            if self._cgroups:
+                box.prepare(self._cgroups.group(str(box.number)))
         except OSError as err:
             self.broken(box, f"control group: {err}")
             return
-        if box.house:
-            self._order_cell(box)
-
-    def _order_cell(self, box: Box) -> None:
         try:
             self._zygote.order(self._order(box), box.cell_fds())
         except OSError:
             self._owner.on_lost()
         box.sent_cell()
 
+    def _await_first_packet(self, box: Box) -> None:
+        # not before we know the cell's process: what it says is checked against what the kernel says of it
+        self._loop.watch(box.fds["events"], lambda: self._on_first_packet(box))
+
     def _on_init(self, box: Box) -> None:
-        if not box.read_control():
+        known = box.cell_pid >= 0
+        open_still = box.read_control()
+        if box.cell_pid >= 0 and not known:
+            self._await_first_packet(box)
+        if not open_still:
             if box.control is not None:
                 self._loop.forget(box.control)
             if box.state != "ending" and box.status is None and not box.problem:
@@ -235,7 +239,11 @@ class Standbys:
         if message is None:
             return
         if message["type"] == "ready":
-            box.ready(message["guards"])
+            try:
+                box.ready(message["guards"])
+            except OSError as err:
+                self.broken(box, f"control group: {err.strerror}")
+                return
             self._failures = 0
             self._loop.forget(box.fds["events"])
             self._owner.on_ready(box)
@@ -246,7 +254,8 @@ class Standbys:
         if box.state == "running":
             self._owner.on_cell_end(box)
         elif box.state in _STANDBY:
-            self.broken(box, f"the cell's process died before it was used (status {box.status})")
+            last = box.first_packet() or {}
+            self.broken(box, last.get("text") or f"the cell's process died before it was used (status {box.status})")
 
     # -- their end -----------------------------------------------------------------------------------------------
 

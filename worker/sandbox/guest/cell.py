@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: the event channel's descriptor, the only one beside the standard three
 EVENTS_FD: Final = 3
-#: first byte on the code pipe: the cell's process is counted into its control group
-GO: Final = b"g"
 #: a standby without work for so long has time for more (milliseconds)
 _IDLE_MS: Final = 25
 _PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
@@ -72,8 +70,7 @@ def _enter(spawn: Spawn) -> None:
     """Move into the run's house; the zygote has forked us into its process namespace."""
     if not spawn.house:
         return
-    if os.read(spawn.fds["code"], 1) != GO:
-        os._exit(0)  # the launcher went away before it could account for us
+    spawn.be_counted()
     linux.setns(spawn.house["mnt"], linux.CLONE_NEWNS)
     isolation.move_in(spawn.uid, network=spawn.network or "netns" in spawn.guards_off)
 
