@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lab import Notebook
@@ -84,3 +85,23 @@ def test_retrying_is_shown(notebook: Open) -> None:
     text = book.text(1)
     assert "Dead-lettered after 2 runs: time limit" in text
     assert text.count("trying") == 1 + text.count("print('trying')")
+
+
+def test_place_in_line(notebook: Open, cluster: Any) -> None:
+    """While others are before it a cell says how many, and it moves up."""
+    busy = "%%remote_exec --no-cache --no-wait\nimport time; time.sleep(300)"
+    book = notebook(*[busy] * 4, "%%remote_exec --no-cache\nprint('my turn')")
+    for index in range(1, 5):
+        book.run(index)
+    fourth, third, second, first = (job.id for job in cluster.client.jobs(limit=4))
+    try:
+        book.start(5)
+        # two run, two are before it
+        book.says(5, "Queued · 3rd in line")
+        for one, words in ((third, "Queued · 2nd in line"), (fourth, "Queued · 1st in line"), (first, "my turn")):
+            cluster.client.cancel(one)
+            book.says(5, words)
+        book.wait_done(5)
+    finally:
+        for one in (first, second, third, fourth):
+            cluster.client.cancel(one)

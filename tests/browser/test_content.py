@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,9 @@ XMLNS = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/
 SVG = (f'<svg {XMLNS} onload="{beat("svg")}" width="20" height="20"><script>parent.{beat("svg2")};{beat("svg3")}</script>'
        f'<foreignObject width="20" height="20"><body xmlns="http://www.w3.org/1999/xhtml">{page("foreign")}</body></foreignObject>'
        f'<a xlink:href="javascript:{beat("svg4")}"><text y="9">x</text></a><animate onbegin="{beat("svg5")}" attributeName="x"/></svg>')
+BAR = {'left': page('bar'), 'right': page('bar2'), 'share': .5, 'state': 'running', 'colour': f'red"onload="{beat("bar3")}'}
+show('application/vnd.codeexec.progress+json', BAR)
+show('application/vnd.codeexec.progress+json', {**BAR, 'state': page('bar4'), 'share': page('bar5')})
 show('image/svg+xml', SVG, {'image/svg+xml': {'isolated': True, 'width': 5}})
 show('image/svg+xml', f'"><script>{beat("svg6")}</script>')
 show('text/html', SVG)
@@ -158,6 +162,28 @@ def test_error_cell(notebook: Open) -> None:
     assert "must not run" not in book.text(2)
     error = next(one for one in book.save().cells[1].outputs if one.output_type == "error")
     assert (error.ename, error.evalue) == ("ZeroDivisionError", "division by zero")
+
+
+def test_progress_bars_of_tqdm(notebook: Open, pictures: Path) -> None:
+    """Bars move while the cell runs, an inner one goes away, the last state is saved, and none is in the error box."""
+    book = notebook(
+        "%%remote_exec --no-cache\nfrom tqdm.auto import tqdm\nimport time\nfor i in tqdm(range(4), desc='outer'):\n"
+        "    for j in tqdm(range(20), desc='inner', leave=False): time.sleep(.03)"
+    )
+    book.start(1)
+    bars = book.output(1).locator(".cxm-progress")
+    book.poll(lambda: bars.count() == 2 and "1/4" in bars.nth(0).inner_text(), 20, "two bars")
+    assert book.prompt(1) == "[*]:"
+    filled = bars.nth(0).locator("[role=progressbar] > span")
+    book.poll(lambda: filled.evaluate("bar => bar.style.width") == "50%", 20, "half of it")
+    book.cell(1).screenshot(path=pictures / "tqdm.png")
+    book.wait_done(1)
+    assert bars.count() == 1
+    assert "4/4" in bars.inner_text()
+    assert book.output(1).locator("[data-mime-type$=stderr]").count() == 0
+    saved = [one.data for one in book.save().cells[1].outputs if one.get("data")]
+    assert saved[0]["text/plain"].startswith("outer: 100%")
+    assert sorted(saved[0]) == ["text/html", "text/plain"]
 
 
 def test_script_canaries(notebook: Open) -> None:
