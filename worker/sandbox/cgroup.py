@@ -16,6 +16,8 @@ _PREFIX: Final = "codeexec"
 _SUPERVISOR: Final = f"{_PREFIX}-supervisor"
 #: bytes in the buffers of a run's sockets, beside its memory, where the kernel counts them apart
 _SOCKETS: Final = str(64 << 20)
+#: rounds in which a group is emptied
+_MOVES: Final = 16
 #: how long a group may stay busy after its last process died (seconds)
 _BUSY_S: Final = 1.0
 
@@ -176,12 +178,21 @@ def _second_version(base: Path) -> Cgroups:
     wanted = [name for name in ("memory", "pids") if name in available]
     enabled = (base / "cgroup.subtree_control").read_text().split()
     if not set(wanted) <= set(enabled):
-        leaf = base / _SUPERVISOR
-        leaf.mkdir(exist_ok=True)
-        for pid in _read(base / "cgroup.procs").split():
-            _write(leaf / "cgroup.procs", pid)
+        # the machine's own root group is free of that rule, and has threads of the kernel in it that stay
+        if (base / "cgroup.type").exists():
+            _move_all(base, base / _SUPERVISOR)
         _write(base / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
     return Cgroups(base, base if "pids" in wanted else None, 2)
+
+
+def _move_all(base: Path, leaf: Path) -> None:
+    leaf.mkdir(exist_ok=True)
+    for _ in range(_MOVES):  # those that are being moved may fork meanwhile
+        if not (pids := _read(base / "cgroup.procs").split()):
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # or end
+                _write(leaf / "cgroup.procs", pid)
 
 
 def _mounts(text: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ def fake_v2(folder: Path, controllers: str) -> Path:
     (own / "cgroup.controllers").write_text(controllers)
     (own / "cgroup.subtree_control").write_text("")
     (own / "cgroup.procs").write_text("")
+    (own / "cgroup.type").write_text("domain\n")
     return proc
 
 
@@ -53,6 +54,18 @@ def test_second_version_is_found_and_prepared(tmp_path: Path) -> None:
     assert group.oom_kills() == 2
     assert group.peak() == 12345
     assert group.processes() == [42]
+
+
+def test_the_root_of_the_machine_is_left_as_it_is(tmp_path: Path) -> None:
+    """Threads of the kernel are in it, which cannot be moved, and need not be."""
+    proc = fake_v2(tmp_path, "memory pids")
+    own = tmp_path / "cgroup/unit.service"
+    (own / "cgroup.type").unlink()
+    (own / "cgroup.procs").write_text("2\n")
+    groups, why = cgroup.find(proc)
+    assert groups is not None, why
+    assert (own / "cgroup.subtree_control").read_text() == "+memory +pids"
+    assert not (own / "codeexec-supervisor").exists()
 
 
 def test_without_the_memory_controller_there_is_a_reason(tmp_path: Path) -> None:
