@@ -9,7 +9,15 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import ExecutionResult, Status
-from codeexec_magic.errors import BrokerUnreachable, JobFailed, JobNotFound, JobTimeout, RemoteCancelled, RemoteError
+from codeexec_magic.errors import (
+    BrokerUnreachable,
+    ClusterError,
+    JobFailed,
+    JobNotFound,
+    JobTimeout,
+    RemoteCancelled,
+    RemoteError,
+)
 from codeexec_magic.store import JobState, Submission
 
 if TYPE_CHECKING:
@@ -19,6 +27,9 @@ Event = dict[str, Any]
 
 #: how often a job that shares another one's run looks whether it was cancelled by itself (seconds)
 _SELF_CHECK_S = 0.5
+#: how long a task that awaits a job may hold on after it was cancelled (seconds)
+_AWAIT_TICK_S = 0.5
+_NO_MORE: Event = {}
 #: how long a reader waits for a broker that went away (seconds)
 OUTAGE_PATIENCE_S = 60.0
 
@@ -170,20 +181,36 @@ class Job:
         return status
 
     def __await__(self) -> Generator[Any, None, ExecutionResult]:
-        return asyncio.to_thread(self.result).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> ExecutionResult:
+        # step by step: a thread that waited for the end could not be left, not even when the loop is closed
+        events: list[Event] = []
+        following = self.follow(_AWAIT_TICK_S)
+        while self._result is None:
+            event = await asyncio.to_thread(next, following, _NO_MORE)
+            if event is _NO_MORE:
+                raise JobNotFound(f"no job {self.id}")
+            if event is not None and event["type"] == "end":
+                self._result = self._collect(event, events)
+            elif event is not None:
+                events.append(event)
+        return self._result
 
     def __repr__(self) -> str:
         try:
             return f"<Job {self.id} {self.status} on {self.queue}>"
         except JobNotFound:
             return f"<Job {self.id} expired>"
+        except ClusterError:
+            return f"<Job {self.id} on {self.queue}, broker not reachable>"
 
     def _repr_html_(self) -> str:
         from codeexec_magic.display.render import advice, card_html
 
         try:
             state = self.state()
-        except JobNotFound:
+        except (JobNotFound, ClusterError):
             return f"<code>{html.escape(repr(self))}</code>"
         return card_html(state, notes=advice(state))
 
