@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pytest
 
 from codeexec_magic.contract import Limits, Reason, stream_text
 from worker.sandbox import Cell, Outcome, Sandbox, usage
-from worker.sandbox.guest import linux
+from worker.sandbox.guest import linux, seccomp
 
 pytestmark = pytest.mark.abuse
 
@@ -352,15 +353,47 @@ except PermissionError:
 """
 
 
+#: an interpreter of cells whose every process is refused namespaces, as a container engine's filter does it
+REFUSING = """#!{python} -IS
+import ctypes, os, struct, sys
+program = bytes.fromhex("{program}")
+code = ctypes.create_string_buffer(program, len(program))
+head = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_ulong(ctypes.addressof(head)), 0, 0) == 0
+os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+"""
+
+
+def refusing_python(folder: Path) -> str:
+    """Make that interpreter; returns its path."""
+    program = seccomp.Assembler()
+    program.load(0)
+    program.refuse_calls([272 if linux.machine() == "x86_64" else 97])
+    program.answer(0x7FFF0000)
+    path = folder / "python"
+    path.write_text(REFUSING.format(python=sys.executable, program=program.program().hex()))
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture(scope="module", params=[2, 1], ids=["level2", "level1"])
-def sandbox(request: pytest.FixtureRequest, canaries: Canaries) -> Iterator[Sandbox]:
-    """A sandbox at each level, proven to be one by a harmless cell before anything hostile runs."""
+def sandbox(
+    request: pytest.FixtureRequest, canaries: Canaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sandbox]:
+    """A sandbox at each level, proven to be one by a harmless cell before anything hostile runs.
+
+    At level 1 because unshare is refused: there the filter of the cell is the only wall between it and the network.
+    """
     level = request.param
     if os.getuid() == 0:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_SLAVE)
-    with Sandbox(slots=2, required_isolation=level, level=level) as sandbox:
+    python = sys.executable if level == 2 else refusing_python(tmp_path_factory.mktemp("refusing"))
+    with Sandbox(slots=2, required_isolation=level, python=python) as sandbox:
         assert sandbox.report["level"] == level
+        refused = any("unshare: Operation not permitted" in why for why in sandbox.report["missing"])
+        assert refused == (level == 1), sandbox.report["missing"]
         seen = run(sandbox, GATE if level == 2 else GATE_1)
         if "guarded" not in seen.stdout:
             pytest.exit(f"the sandbox does not guard: {seen}", returncode=3)
