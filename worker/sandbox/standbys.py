@@ -13,6 +13,7 @@ from .box import Box
 from .guest import isolation, tree
 from .loop import Loop, readable
 from .nursery import Nursery
+from .report import isolation_report
 
 #: states of a box on its way to be used
 _STANDBY: Final = ("spawning", "preparing", "ready")
@@ -82,30 +83,7 @@ class Standbys:
         self._level, self._own_uid = ready["level"], ready["own_uid"]
         for sock in self._zygote.sockets:
             self._loop.watch(sock, partial(self._on_zygote, sock))
-        return {**ready, "report": self._isolation(ready)}
-
-    def _isolation(self, ready: dict[str, Any]) -> dict[str, Any]:
-        full = self._level >= 2
-        missing = list(ready["missing"])
-        if self._cgroups is None:
-            missing.append(f"cgroup: {self._no_cgroup}")
-            missing.append("memory: what the kernel holds for a cell's sockets is counted by a control group only")
-            if self._level < 2 and self._root and not self._own_uid:
-                missing.append("processes: nothing limits them for root without a control group or a user of its own")
-        return {
-            "level": self._level,
-            "userns": full,
-            "pidns": full,
-            "mountns": full,
-            "netns": full,
-            "own_uid": self._root and self._own_uid,
-            "cgroup": f"v{self._cgroups.version}" if self._cgroups else None,
-            "memory_limit": f"cgroup v{self._cgroups.version}" if self._cgroups else "sampled every 40 ms",
-            "network": "none" if full else "refused by seccomp",
-            "python": ready["python"],
-            "preloaded": ready["preloaded"],
-            "missing": missing,
-        }
+        return {**ready, "report": isolation_report(ready, self._cgroups, self._no_cgroup)}
 
     # -- making them ---------------------------------------------------------------------------------------------
 

@@ -188,6 +188,7 @@ def typical(shell: Any, count: int = len(_TYPICAL)) -> None:
     for module, code in _TYPICAL[:count]:
         if not module or module in sys.modules:
             run(shell, {"code": code})
+    _wind_up()
 
 
 def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -235,11 +236,15 @@ def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
 def leave(code: int) -> NoReturn:
     """Run what a normal end of a process runs, then end it; the launcher bounds the time this may take."""
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
+        _wind_up()
     except BaseException:
         pass  # whatever it is, the outcome is already told
     os._exit(code)
+
+
+def _wind_up() -> None:
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
 
 
 def _bundle(data: Any) -> dict[str, Any]:
