@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from codeexec_magic.cli.terminal import note, seconds, write
+from codeexec_magic.cli.terminal import harmless, note, seconds, write
 from codeexec_magic.contract import ExecutionResult, Status
+from codeexec_magic.display.lines import Lines
 from codeexec_magic.job import Job
 
 #: seconds a job may wait in silence before we say why
@@ -33,6 +34,7 @@ def follow(job: Job, out: Write = to_terminal, say: Callable[[str], None] = note
         say: called with one line about the job, when there is a reason.
     """
     began, said = time.monotonic(), False
+    lines = Lines(rewrites=sys.stdout.isatty()) if out is to_terminal else None
     for event in job.follow():
         if event is None:
             if not said and time.monotonic() - began > PATIENCE_S:
@@ -42,7 +44,9 @@ def follow(job: Job, out: Write = to_terminal, say: Callable[[str], None] = note
             said = False if event["status"] == "retrying" else said
             _say_status(event, say)
         else:
-            _show(event, out)
+            _show(event, out, lines)
+    if lines is not None:
+        lines.end()
     return job.result()
 
 
@@ -66,16 +70,25 @@ def _say_status(event: dict[str, Any], say: Callable[[str], None]) -> None:
         say("the worker died; running again")
 
 
-def _show(event: dict[str, Any], out: Write) -> None:
+def _show(event: dict[str, Any], out: Write, lines: Lines | None) -> None:
     kind = event["type"]
-    if kind == "stream":
-        out(event["text"], event["name"])
-    elif kind in ("display_data", "execute_result"):
-        text = event["data"].get("text/plain")
+    if kind in ("stream", "truncated"):
+        if lines is not None:
+            lines.end()
+        if kind == "stream":
+            out(event["text"], event["name"])
+        else:
+            out("... output beyond the limit is dropped\n", "stderr")
+    elif kind in ("display_data", "execute_result", "update_display_data"):
+        text = "".join(event["data"].get("text/plain", ""))
+        text = harmless(text) if sys.stdout.isatty() else text
+        key = (event.get("transient") or {}).get("display_id")
+        if kind == "update_display_data" and (lines is None or key is None or lines.update(key, text)):
+            return
         if text:
-            out("".join(text) + "\n", "stdout")
-    elif kind == "truncated":
-        out("... output beyond the limit is dropped\n", "stderr")
+            out(text + "\n", "stdout")
+            if lines is not None:
+                lines.shown(key, text)
 
 
 def verdict(result: ExecutionResult) -> str:

@@ -456,6 +456,16 @@ def test_run_passes_output_and_success_on(cluster: dict[str, str], tmp_path: Pat
     assert (done.returncode, done.stdout, done.stderr) == (0, "out\n42\n", "err\n")
 
 
+def test_run_shows_the_last_state_of_a_display(cluster: dict[str, str]) -> None:
+    """A display that changes is written as it was first and as it ended; on a terminal it would be rewritten."""
+    code = """
+bar = display({'text/plain': '0 %'}, raw=True, display_id=True)
+for i in (30, 60, 100): bar.update({'text/plain': f'{i} %'}, raw=True)
+print('after')
+"""
+    assert finished(cluster, "run", "--no-cache", "-", input_=code).stdout == "0 %\n100 %\nafter\n"
+
+
 def test_run_reports_failure(cluster: dict[str, str]) -> None:
     """A failed cell's traceback is on standard error, without colour codes in a pipe, and the status is 1."""
     done = finished(cluster, "run", "-", input_="print('before')\n1 / 0\n")
