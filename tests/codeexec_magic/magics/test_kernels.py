@@ -206,6 +206,20 @@ def test_attended_cell_shows_a_card_and_takes_it_away(start: Callable[..., tuple
     assert opened == closed
 
 
+def test_attach_from_another_notebook(start: Callable[..., tuple[Kernel, KernelManager]]) -> None:
+    """A kernel that never heard of a job replays what it wrote and goes on live: nothing missing, nothing double."""
+    (first, _), (second, _) = start(), start()
+    said = first.run(
+        "%%remote_exec --no-cache --no-wait\nimport time\nfor i in range(20): print('line', i); time.sleep(.1)"
+    )
+    name = next(one["text"] for one in said if one["type"] == "stream").split()[2]
+    seen = second.run(f"%remote_attach {name}")
+    text = "".join(one["text"] for one in seen if one["type"] == "stream")
+    assert text.splitlines() == [f"line {i}" for i in range(20)]
+    assert "✓ Succeeded" in bundles(seen)[-1]["text/plain"]
+    assert name in bundles(second.run("%remote_jobs -n 3"))[-1]["text/plain"]
+
+
 def test_client_without_widgets(start: Callable[..., tuple[Kernel, KernelManager]]) -> None:
     """A client that draws no widgets and updates displays says that the job was submitted, then shows the card."""
     kernel, _ = start()
