@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import builtins
+import contextlib
 import json
 import os
 import random
@@ -235,10 +236,8 @@ def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 def leave(code: int) -> NoReturn:
     """Run what a normal end of a process runs, then end it; the launcher bounds the time this may take."""
-    try:
+    with contextlib.suppress(BaseException):  # whatever it is, the outcome is already told
         _wind_up()
-    except BaseException:
-        pass  # whatever it is, the outcome is already told
     os._exit(code)
 
 
