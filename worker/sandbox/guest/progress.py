@@ -22,6 +22,8 @@ _MODULES: Final = ("tqdm.notebook", "tqdm.autonotebook")
 _REDRAW_S, _REDRAW_SHARE = 0.1, 0.01
 #: pictures of all bars of a cell together: how many at once, and per second from then on
 _BURST, _PER_S = 30.0, 10.0
+#: a bar that went away so long before the cell failed did not go because of that (seconds)
+_JUST_NOW_S: Final = 5.0
 _BAR: Final = re.compile(r"\{bar(:[^{}]*)?\}")
 _MARK: Final = "\0"
 
@@ -94,7 +96,7 @@ def _bar_class() -> Any:  # noqa: C901 - a class whose base comes with the cell
     left: dict[int, _Place] = {}
     #: bars taken away before they were full, and nothing was drawn since: an exception that leaves a loop looks to its
     #: bar like a ``break``, and only after the cell it is known which it was
-    unfinished: list[Any] = []
+    unfinished: list[tuple[Any, float]] = []
 
     class Bar(std.tqdm):  # type: ignore[misc]
         """A tqdm bar that is drawn as a display."""
@@ -150,7 +152,7 @@ def _bar_class() -> Any:  # noqa: C901 - a class whose base comes with the cell
                 self._draw("stopped" if short else "done")
                 return
             if self.total is None or self.n < self.total:
-                unfinished.append(self)
+                unfinished.append((self, time.monotonic()))
             if self._place is not None and depth:
                 left[depth] = self._place
             elif self._place is not None:
@@ -198,8 +200,9 @@ def _bar_class() -> Any:  # noqa: C901 - a class whose base comes with the cell
                 bar.close()
         clear_below(0)
         if not result.success:
-            for bar in unfinished:
-                bar._draw("stopped")
+            for bar, at in unfinished:
+                if time.monotonic() - at < _JUST_NOW_S:
+                    bar._draw("stopped")
         unfinished.clear()
 
     shell.events.register("post_run_cell", close_all)
