@@ -719,7 +719,9 @@ CLEAN_S = 1.0
 def remains(mark: str, tree: list[int]) -> list[object]:
     """What is left of a launcher: processes, control groups, folders."""
     found: list[object] = [pid for pid in tree if alive(pid)]
-    found += Path("/sys/fs/cgroup").glob(f"**/codeexec-{mark}-*")
+    # walked, because a group may vanish between being listed and being entered
+    groups = (Path(folder) for folder, _, _ in os.walk("/sys/fs/cgroup"))
+    found += [group for group in groups if group.name.startswith(f"codeexec-{mark}-")]
     return found + list(Path("/tmp").glob(f"codeexec-{mark}-*"))
 
 
