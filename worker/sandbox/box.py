@@ -44,6 +44,7 @@ class Box:
         self.status: int | None = None  #: wait status of the cell, from init
         self.group: Group | None = None
         self.scratch: list[int] = []
+        self.meter = usage.Meter()
         self.cpu_before = 0.0  #: spent on getting ready
         self._size_before = 0
         self.growth = 0  #: bytes by which the cell's own process grew at most
@@ -142,7 +143,7 @@ class Box:
         if self.group and not self.group.holds(self.cell_pid):
             raise OSError(errno.ESRCH, "the cell did not enter it")
         self.guards, self.state = guards, "ready"
-        self.cpu_before = usage.cpu(self.init_pid, [self.cell_pid])  # there is nothing else yet
+        self.cpu_before = self.meter.read(self.init_pid, [self.cell_pid])  # there is nothing else yet
         self._size_before = usage.resident(self.cell_pid)
         if self.group:
             self.group.reset_peak()

@@ -81,6 +81,11 @@ class Group:
         text = _read(self._memory / name) or _read(self._memory / "memory.current")
         return int(text) if text.strip().isdigit() else 0
 
+    def cpu(self) -> float:
+        """Processor seconds of everybody who was ever in it; 0 where this version does not count them here."""
+        text = _read(self._memory / "cpu.stat") if self.version == 2 else ""
+        return int(text.split()[1]) / 1e6 if text.startswith("usage_usec ") else 0.0
+
     def reset_peak(self) -> None:
         """Forget what the standby used before the code came, as far as the kernel can."""
         if self.version == 1:

@@ -159,7 +159,8 @@ class Run:
 
     def _sample(self, box: Box, limits: dict[str, Any]) -> None:
         pids = box.pids()
-        self._cpu = usage.cpu(box.init_pid, pids) - box.cpu_before
+        counted = box.group.cpu() if box.group else 0.0
+        self._cpu = max(box.meter.read(box.init_pid, pids), counted) - box.cpu_before
         if self._cpu > limits["cpu_s"]:
             self.stop("cpu", cpu_s=self._cpu)
         if box.group is None and self._sample_memory:

@@ -42,15 +42,30 @@ def full(scratch: Iterable[int], names: Iterable[str]) -> str:
     return ""
 
 
-def cpu(root: int, pids: Iterable[int]) -> float:
-    """Processor seconds of everything below ``root`` that lives or was waited for."""
-    ticks = 0
-    for pid in (root, *pids):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = kernfile.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-            # of the root only what it inherited from the dead counts: its own time is not the cell's
-            ticks += sum(int(value) for value in (fields[13:15] if pid == root else fields[11:15]))
-    return ticks / _TICK
+class Meter:
+    """Processor time of a tree, as far as can be seen also of those that nobody waited for: who ignores the end of
+    its children gets none of their time.
+    """
+
+    def __init__(self) -> None:
+        self._own: dict[int, int] = {}
+        self._gone = 0  #: of processes whose number is another's by now
+
+    def read(self, root: int, pids: Iterable[int]) -> float:
+        """Seconds of everything below ``root`` so far: that lives, was waited for, or was seen alive."""
+        living = waited = 0
+        for pid in (root, *pids):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                fields = kernfile.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+                waited += int(fields[13]) + int(fields[14])
+                # of the root only what it inherited from the dead counts: its own time is not the cell's
+                if pid != root:
+                    own = int(fields[11]) + int(fields[12])
+                    living += own
+                    if own < (before := self._own.get(pid, 0)):
+                        self._gone += before
+                    self._own[pid] = own
+        return max(living + waited, self._gone + sum(self._own.values())) / _TICK
 
 
 def processes(root: int) -> list[int]:

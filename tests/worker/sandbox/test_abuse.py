@@ -27,6 +27,7 @@ CASES = Path(__file__).parent / "abuse"
 CANARY_TEXT = "canary-secret"
 SHORT = Limits(soft_s=1.5, hard_s=3.0)
 USUAL = Limits(soft_s=25.0, hard_s=30.0)
+BRIEF = Limits(soft_s=25.0, hard_s=30.0, cpu_s=1)
 PATIENT = Limits(soft_s=80.0, hard_s=85.0)
 ROOMY = Limits(soft_s=25.0, hard_s=30.0, output_kb=8192)
 
@@ -204,6 +205,7 @@ EXPECTED: dict[str, Expect] = {
     "932": _CONTAINED,
     "933": Expect((R.OK,), _says("done")),
     "934": _DISK,
+    "935": Expect((R.CPU,), limits=BRIEF),
 }
 
 
@@ -477,4 +479,4 @@ def test_a_guard_switched_off_is_noticed(guard: str, number: str, canaries: Cana
 def test_every_case_is_expected() -> None:
     """No case file lacks an expectation, and no expectation its file."""
     assert {path.name[:3] for path in CASES.glob("*.py")} == set(EXPECTED)
-    assert len(EXPECTED) == 124
+    assert len(EXPECTED) == 125

@@ -51,6 +51,8 @@ def test_second_version_is_found_and_prepared(tmp_path: Path) -> None:
     assert (folder / "pids.max").read_text() == "11"
     (folder / "memory.events").write_text("low 0\noom 2\noom_kill 2\noom_group_kill 1\n")
     (folder / "memory.peak").write_text("12345\n")
+    (folder / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\n")
+    assert group.cpu() == 1.5
     assert group.oom_kills() == 2
     assert group.peak() == 12345
     assert group.processes() == [42]
