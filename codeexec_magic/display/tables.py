@@ -22,7 +22,7 @@ def jobs_html(states: Sequence[JobState]) -> str:
         return theme.frame('<div class="cxm-dim">No jobs</div>')
     head = "<tr><th>Task</th><th>Status</th><th>Cell</th><th>Queue · worker</th><th class=cxm-n>Time</th></tr>"
     rows = "".join(
-        f"<tr><td>{theme.task_id(state.id)}</td><td>{_status(state)}</td>"
+        f"<tr><td>{theme.task_id(state.id)}</td><td class='cxm-wrap'>{_status(state)}</td>"
         f'<td class="cxm-cell"><code>{escaped(first_line(state), 60)}</code></td>'
         f'<td class="cxm-wrap">{escaped(render.place(state), 90)}</td>'
         f'<td class="cxm-n">{escaped(render.times(state))}</td></tr>'
