@@ -21,7 +21,7 @@ def isolation_report(ready: Mapping[str, Any], cgroups: Cgroups | None, no_cgrou
     missing = list(ready["missing"])
     if cgroups is None:
         missing.append(f"cgroup: {no_cgroup}")
-        missing.append("memory: what the kernel holds for a cell's sockets is counted by a control group only")
+        missing.append("memory: what the kernel holds for a cell's sockets is estimated, or at level 1 not counted")
         if not full and root and not ready["own_uid"]:
             missing.append("processes: nothing limits them for root without a control group or a user of its own")
     return {

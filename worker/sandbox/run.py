@@ -164,7 +164,10 @@ class Run:
         if self._cpu > limits["cpu_s"]:
             self.stop("cpu", cpu_s=self._cpu)
         if box.group is None and self._sample_memory:
-            self._peak = max(self._peak, usage.memory(pids, box.scratch))
+            used = usage.memory(pids, box.scratch)
+            if box.spec["level"] >= 2 and not box.spec["network"]:  # elsewhere the sockets are not the cell's alone
+                used += usage.sockets(box.cell_pid)
+            self._peak = max(self._peak, used)
             if self._peak > limits["memory_mb"] << 20:
                 self.stop("memory")
         self._full = usage.full(box.scratch, ("disk_mb", "shm_mb")) or self._full
