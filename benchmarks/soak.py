@@ -4,7 +4,7 @@
 
 Every client is a process of its own. What ended is kept for ``--keep`` seconds instead of an hour, so that the server
 forgets as much as it learns once the warm-up is over. Prints the level and the slope of everything that is sampled,
-per 1,000 cells, and ends with exit status 1 if anything grows.
+per 1,000 cells, then waits until the server has forgotten all jobs; ends with exit status 1 if anything grows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 
 import psutil
 
-from benchmarks.stand import Stand
+from benchmarks.stand import Stand, wait_for
 from codeexec_magic import Client
 from codeexec_magic.settings import Settings
 
@@ -89,8 +89,10 @@ def main() -> int:
             client.join()
         count = ended(stand)
         failed = [client.exitcode for client in clients if client.exitcode]
-    print(f"{count} outcomes of {share * options.clients} cells in {time.monotonic() - began:.0f} s")
-    print(table(tracks))
+        print(f"{count} outcomes of {share * options.clients} cells in {time.monotonic() - began:.0f} s")
+        print(table(tracks))
+        wait_for(lambda: not remembered(stand), options.keep + 60, "the end of everything that was kept")
+        print(f"keys about jobs {options.keep:g} s later: {remembered(stand)}")
     return 0 if count == share * options.clients and not failed and all(one.flat for one in tracks.values()) else 1
 
 
@@ -109,6 +111,15 @@ def ended(stand: Stand) -> int:
     """Outcomes so far, by the store's counters."""
     counters = stand.client.store.redis.hgetall("codeexec:default:counters")
     return sum(int(value) for name, value in counters.items() if name.startswith("ended:"))
+
+
+def remembered(stand: Stand) -> int:
+    """Keys in the server that name a job, and entries of the indexes that do."""
+    store, prefix = stand.client.store.redis, stand.client.store.prefix
+    kinds = [f"{prefix}{kind}:*" for kind in ("job", "events", "followers", "cache", "inflight")]
+    keys = sum(1 for kind in kinds for _ in store.scan_iter(kind, count=1000))
+    results = sum(1 for _ in stand.client.results.redis.scan_iter("celery-task-meta-*", count=1000))
+    return keys + results + sum(store.zcard(f"{prefix}{index}") for index in ("jobs", "finished", "running"))
 
 
 def watch(stand: Stand, clients: list[BaseProcess], options: argparse.Namespace) -> Tracks:
@@ -131,7 +142,6 @@ def watch(stand: Stand, clients: list[BaseProcess], options: argparse.Namespace)
         about = stand.client.store.redis.info()
         tracks["server", "clients connected"].add(count, about["connected_clients"])
         tracks["server", "memory in use, MB"].add(count, about["used_memory"] / 2**20)
-        tracks["server", "keys"].add(count, sum(about[name]["keys"] for name in about if name in ("db0", "db1")))
     return tracks
 
 

@@ -84,7 +84,8 @@ class Runtime:
         self.name, self.slots = name, slots
         try:
             # by the supervisor's word the worker before this one is dead: its cells need not wait for their leases
-            if self.store.orphan(f"{self.lineage}."):
+            # (while the broker is away nothing can be consumed either)
+            if patiently(lambda: self.store.orphan(f"{self.lineage}."), self.settings.lease_s):
                 log.warning("the worker before this one died while it ran cells: they run again")
         except ClusterError as err:
             log.debug("orphan: %s", err)  # the leases run out by themselves

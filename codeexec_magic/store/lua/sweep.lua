@@ -54,16 +54,21 @@ end
 -- (kombu#305), and that worker died in between.
 for i = QUEUES, #ARGV do
   local queue = ARGV[i]
-  -- written out to the microsecond: Lua's own conversion keeps 14 digits, which rounds a score up past itself
+  -- below written out in full: Lua's own conversion keeps 14 digits, which rounds a score up past itself
   local limit = now - grace
   local head = redis.call('LINDEX', messages_key(queue), -1)
   if head then
-    local ok, id = pcall(function() return cjson.decode(head).headers.id end)
+    local ok, id, tag = pcall(function()
+      local message = cjson.decode(head)
+      return message.headers.id, message.properties.delivery_tag
+    end)
     local score = ok and type(id) == 'string' and redis.call('ZSCORE', queued_key(queue), id)
-    -- a message of a job that no longer waits, or none of ours: the next worker drops it, look again then
+    -- a message of a job that no longer waits, or waits again further back, or none of ours: the next worker drops it,
+    -- look again then
+    if score and tag ~= id .. ':' .. (redis.call('HGET', job_key(id), 'generation') or '') then score = nil end
     limit = score and math.min(limit, score - grace) or -1
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', string.format('(%.3f', limit), 'LIMIT', 0, 100)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', string.format('(%.17g', limit), 'LIMIT', 0, 100)) do
     redis.call('ZREM', queued_key(queue), id)
     if redis.call('HGET', job_key(id), 'status') == 'queued' and send_again(id) then lost = lost + 1 end
   end

@@ -159,6 +159,19 @@ def test_a_lost_message_is_sent_again(store: JobStore) -> None:
     assert store.begin(lost.task_id, 1, "old", "w1") == "stale"
 
 
+def test_a_job_requeued_behind_others_does_not_make_them_look_lost(store: JobStore) -> None:
+    """Its first message is still next in line and void; what lies between that and its new one is all there."""
+    again, *others = [request(str(number)) for number in range(4)]
+    for one in (again, *others):
+        store.submit(one)
+    store.cancel(again.task_id)
+    assert store.requeue(again.task_id, "1") == "queued"
+    then = store.now()
+    wait_until(lambda: store.now() > then, 5, "the clock to move")
+    assert store.sweep([QUEUE], 0).lost == 0
+    assert len(messages(store)) == 5
+
+
 def test_waiting_jobs_are_not_taken_for_lost(store: JobStore) -> None:
     """However long a queue stands, nothing in it is sent twice."""
     for number in range(5):
