@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -60,7 +59,7 @@ class Box:
         self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
         self.fds: dict[str, int] = {}
         self._far: list[int] = []
-        self._doors: list[int] = []  #: of the control group
+        self.counted = False  #: in its control group, or there is none
         for name in ("stdout", "stderr", "events"):
             near, far = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if name == "events" else 0))
             os.set_blocking(near, False)
@@ -71,15 +70,15 @@ class Box:
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
 
     def cell_fds(self) -> list[int]:
-        """What the zygote passes on: house or control socket, :data:`guest.init.CELL_FDS`, the doors of the group."""
+        """What the zygote passes on: the house or the control socket, then :data:`guest.init.CELL_FDS`."""
         first = self.house if self._control_far is None else [self._control_far.fileno()]
-        return [*first, self._code_far, *self._far, *self._doors]
+        return [*first, self._code_far, *self._far]
 
     def sent_cell(self) -> None:
         """The far ends belong to the cell, and its parent, now."""
-        for fd in (*self.house, self._code_far, *self._far, *self._doors):
+        for fd in (*self.house, self._code_far, *self._far):
             os.close(fd)
-        self._far, self.house, self._doors = [], [], []
+        self._far, self.house = [], []
         if self._control_far is not None:
             self._control_far.close()
 
@@ -92,15 +91,20 @@ class Box:
         self.pid_fd, self.init_pid = fds[0], _pid_of(fds[0])
         self.house, self.scratch = fds[1:-2], fds[1:][-2:]
 
-    def prepare(self, group: Group) -> None:
-        """Give the cell that is to come, or its parent, a control group to enter.
+    def take_group(self, group: Group) -> None:
+        """Have a control group, with the limits, in which nothing is yet.
 
         Raises:
-            OSError: the group does not take the limits.
+            OSError: it does not take the limits.
         """
         self.group = group
         group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
-        self._doors = group.doors()
+
+    def is_counted(self) -> None:
+        """The cell, or at level 1 its parent, is in its control group; what was waiting for that goes on."""
+        self.counted = True
+        if self.control is not None:
+            self.control.send(b"go")
 
     def forked(self, pid_fd: int) -> None:
         """The cell's process exists."""
@@ -134,15 +138,9 @@ class Box:
             with contextlib.suppress(OSError):
                 self.cell_fd = os.pidfd_open(self.cell_pid)
 
-    def ready(self, guards: dict[str, Any]) -> None:
-        """The cell has its guards on: what it uses from now on counts.
-
-        Raises:
-            OSError: it is not in its control group.
-        """
-        if self.group and not self.group.holds(self.cell_pid):
-            raise OSError(errno.ESRCH, "the cell did not enter it")
-        self.guards, self.state = guards, "ready"
+    def ready(self) -> None:
+        """The cell has its guards on and is in its control group: what it uses from now on counts."""
+        self.state = "ready"
         self.cpu_before = self.meter.read(self.init_pid, [self.cell_pid])  # there is nothing else yet
         self._size_before = usage.resident(self.cell_pid)
         if self.group:

@@ -50,17 +50,14 @@ class Group:
         if self._pids:
             _write(self._pids / "pids.max", str(tasks))
 
-    def doors(self) -> list[int]:
-        """Descriptors through which a process that writes ``0`` moves itself in; its future children are born there.
+    def add(self, pid: int) -> None:
+        """Move a process in; its future children are born there.
 
-        The kernel asks what whoever opened them may do. It takes its time, about 10 ms (it waits for all processors to
-        be through with older forks and exits), which is the process's own time this way.
+        Raises:
+            OSError: it is dead, or the kernel refuses.
         """
-        return [os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
-
-    def holds(self, pid: int) -> bool:
-        """Whether a process is inside, wherever something is counted."""
-        return all(str(pid) in _read(folder / "cgroup.procs").split() for folder in self._folders)
+        for folder in self._folders:
+            _write(folder / "cgroup.procs", str(pid))
 
     def oom_kills(self) -> int:
         """How often the kernel killed for want of memory."""

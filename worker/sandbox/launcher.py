@@ -1,7 +1,8 @@
 """The launcher: one clean process per worker that runs cells in standbys and ends them.
 
-Started by exec with an empty environment and a single inherited descriptor. One thread, one selector, timers from
-the monotonic clock. The worker's end of a run closing kills that run; the control socket closing kills everything.
+Started by exec with an empty environment and a single inherited descriptor. One thread, and the :mod:`porter` beside
+it, one selector, timers from the monotonic clock. The worker's end of a run closing kills that run; the control socket
+closing kills everything.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ from .run import Run
 from .standbys import TRIES, Standbys
 
 _MESSAGE: Final = 1 << 16
-#: how long a cell runs undisturbed before the standby that replaces its own is made beside it (seconds). Counting a
-#: process into a control group holds up every fork and exit of the machine until readers of the lock are through: a
-#: short cell that ends meanwhile waits for that, 10 to 20 ms
-_UNDISTURBED_S: Final = 0.03
+#: how long a cell runs undisturbed before the standby that replaces its own is made beside it (seconds)
+_UNDISTURBED_S: Final = 0.005
 
 
 class Launcher:

@@ -13,6 +13,7 @@ from .box import Box
 from .guest import isolation, tree
 from .loop import Loop, readable
 from .nursery import Nursery
+from .porter import Porter
 from .report import isolation_report
 
 #: states of a box on its way to be used
@@ -66,6 +67,7 @@ class Standbys:
         )
         if "memory" in config["guards_off"]:
             self._cgroups = None
+        self._porter = Porter(loop) if self._cgroups else None
         self._root = os.getuid() == 0
         self._uids = list(range(1, users.uid_range()[1]))
         self._zygote = Nursery(config["python"], config["guards_off"])
@@ -118,6 +120,7 @@ class Standbys:
         self._boxes[box.number] = box
         if box.control is not None:
             self._loop.watch(box.control, lambda: self._on_init(box))
+        self._loop.watch(box.fds["events"], lambda: self._on_first_packet(box))
         if self._level >= 2:
             try:
                 self._zygote.order_house(self._order(box))
@@ -169,9 +172,11 @@ class Standbys:
             self._loop.watch(box.pid_fd, lambda: self._on_gone(box))
             if box.house:
                 self._order_cell(box)
+            else:
+                self._enter_group(box, box.init_pid)
         elif message["op"] == "forked":
             box.forked(fds[0])
-            self._await_first_packet(box)
+            self._enter_group(box, box.cell_pid)
         elif message["op"] == "ended":
             box.ended(message)
             self._on_cell_end(box)
@@ -182,7 +187,7 @@ class Standbys:
         box.state = "preparing"
         try:
             if self._cgroups:
-                box.prepare(self._cgroups.group(str(box.number)))
+                box.take_group(self._cgroups.group(str(box.number)))
         except OSError as err:
             self.broken(box, f"control group: {err}")
             return
@@ -192,16 +197,23 @@ class Standbys:
             self._owner.on_lost()
         box.sent_cell()
 
-    def _await_first_packet(self, box: Box) -> None:
-        # not before we know the cell's process: what it says is checked against what the kernel says of it
-        self._loop.watch(box.fds["events"], lambda: self._on_first_packet(box))
+    def _enter_group(self, box: Box, pid: int) -> None:
+        if box.group is None:
+            self._on_counted(box, "")
+        elif self._porter is not None:
+            self._porter.move(pid, box.group, lambda problem: self._on_counted(box, problem))
+
+    def _on_counted(self, box: Box, problem: str) -> None:
+        if box.state != "preparing":
+            return  # it ended meanwhile
+        if problem:
+            self.broken(box, problem)
+        else:
+            box.is_counted()
+            self._check_ready(box)
 
     def _on_init(self, box: Box) -> None:
-        known = box.cell_pid >= 0
-        open_still = box.read_control()
-        if box.cell_pid >= 0 and not known:
-            self._await_first_packet(box)
-        if not open_still:
+        if not box.read_control():
             if box.control is not None:
                 self._loop.forget(box.control)
             if box.state != "ending" and box.status is None and not box.problem:
@@ -217,16 +229,17 @@ class Standbys:
         if message is None:
             return
         if message["type"] == "ready":
-            try:
-                box.ready(message["guards"])
-            except OSError as err:
-                self.broken(box, f"control group: {err.strerror}")
-                return
-            self._failures = 0
+            box.guards = message["guards"]
             self._loop.forget(box.fds["events"])
-            self._owner.on_ready(box)
+            self._check_ready(box)
         else:
             self.broken(box, message["text"])
+
+    def _check_ready(self, box: Box) -> None:
+        if box.guards and box.counted and box.state == "preparing":
+            box.ready()
+            self._failures = 0
+            self._owner.on_ready(box)
 
     def _on_cell_end(self, box: Box) -> None:
         if box.state == "running":

@@ -79,10 +79,7 @@ def test_processes_that_did_not_notice_are_killed() -> None:
     groups._mark = GONE
     group = groups.group("1")
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
-        for door in group.doors():
-            os.write(door, str(process.pid).encode())
-            os.close(door)
-        assert group.holds(process.pid)
+        group.add(process.pid)
         assert cgroup.folders(GONE)
         assert remains.clear(GONE)
         assert process.wait(5) == -9

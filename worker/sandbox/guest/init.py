@@ -39,17 +39,6 @@ class Spawn:
     pages: Pages = field(default_factory=Pages)  #: what every cell touches
     more_pages: Pages = field(default_factory=Pages)  #: what many do
     house: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
-    doors: tuple[int, ...] = ()  #: of the control group
-
-    def be_counted(self) -> None:
-        """Move the calling process into the run's control group.
-
-        Raises:
-            OSError: it is not let in.
-        """
-        for door in self.doors:
-            os.write(door, b"0")
-            os.close(door)
 
 
 def main(spawn: Spawn) -> NoReturn:
@@ -66,12 +55,13 @@ def main(spawn: Spawn) -> NoReturn:
 
 def _serve(spawn: Spawn, control: socket.socket) -> None:
     if "fds" not in spawn.guards_off:
-        linux.close_fds({*spawn.fds.values(), *spawn.doors})
+        linux.close_fds({*spawn.fds.values()})
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    spawn.be_counted()
+    if not control.recv(16):
+        os._exit(0)  # the launcher went away before it could account for us
     _watch(spawn, control, wake_r, _fork_cell(spawn, control))
 
 

@@ -168,7 +168,7 @@ class Zygote:
 
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> init.Spawn:
         names = (*(warden.NAMESPACES if self._level >= 2 else ("control",)), *init.CELL_FDS)
-        named = dict(zip(names, fds[: len(names)], strict=True))
+        named = dict(zip(names, fds, strict=True))
         return init.Spawn(
             level=self._level,
             house={name: named.pop(name) for name in warden.NAMESPACES if name in named},
@@ -183,7 +183,6 @@ class Zygote:
             shell=self._shell,
             pages=self._pages,
             more_pages=self._more_pages,
-            doors=tuple(fds[len(names) :]),
         )
 
     def _become(self, spawn: init.Spawn) -> NoReturn:
