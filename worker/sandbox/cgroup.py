@@ -36,19 +36,19 @@ class Group:
         """Set the limits; more memory is refused by killing."""
         size = str(memory_mb << 20)
         if self.version == 2:
-            _write(self._memory / "memory.max", size)
+            kernfile.write(self._memory / "memory.max", size)
             _write_if(self._memory / "memory.swap.max", "0")
             _write_if(self._memory / "memory.oom.group", "1")
         else:
             # swap is counted together with memory and must never be the smaller limit
             with contextlib.suppress(OSError):
-                _write(self._memory / "memory.memsw.limit_in_bytes", "-1")
-            _write(self._memory / "memory.limit_in_bytes", size)
+                kernfile.write(self._memory / "memory.memsw.limit_in_bytes", "-1")
+            kernfile.write(self._memory / "memory.limit_in_bytes", size)
             _write_if(self._memory / "memory.memsw.limit_in_bytes", size)
             # what waits in sockets is counted apart, and not at all until it has a limit
             _write_if(self._memory / "memory.kmem.tcp.limit_in_bytes", _SOCKETS)
         if self._pids:
-            _write(self._pids / "pids.max", str(tasks))
+            kernfile.write(self._pids / "pids.max", str(tasks))
 
     def add(self, pid: int) -> None:
         """Move a process in; its future children are born there.
@@ -57,7 +57,7 @@ class Group:
             OSError: it is dead, or the kernel refuses.
         """
         for folder in self._folders:
-            _write(folder / "cgroup.procs", str(pid))
+            kernfile.write(folder / "cgroup.procs", str(pid))
 
     def oom_kills(self) -> int:
         """How often the kernel killed for want of memory."""
@@ -87,7 +87,7 @@ class Group:
         """Forget what the standby used before the code came, as far as the kernel can."""
         if self.version == 1:
             with contextlib.suppress(OSError):
-                _write(self._memory / "memory.max_usage_in_bytes", "0")
+                kernfile.write(self._memory / "memory.max_usage_in_bytes", "0")
 
     def processes(self) -> list[int]:
         """Who is inside."""
@@ -183,7 +183,7 @@ def _second_version(base: Path) -> Cgroups:
         # the machine's own root group is free of that rule, and has threads of the kernel in it that stay
         if (base / "cgroup.type").exists():
             _move_all(base, base / _SUPERVISOR)
-        _write(base / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+        kernfile.write(base / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
     return Cgroups(base, base if "pids" in wanted else None, 2)
 
 
@@ -194,7 +194,7 @@ def _move_all(base: Path, leaf: Path) -> None:
             return
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):  # or end
-                _write(leaf / "cgroup.procs", pid)
+                kernfile.write(leaf / "cgroup.procs", pid)
 
 
 def _mounts(text: str) -> dict[str, str]:
@@ -224,23 +224,14 @@ def _usable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK)
 
 
-def _write(path: Path, text: str) -> None:
-    # one write call without truncation: these are no ordinary files
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
 def _write_if(path: Path, text: str) -> None:
     if path.exists():
         with contextlib.suppress(OSError):
-            _write(path, text)
+            kernfile.write(path, text)
 
 
 def _read(path: Path) -> str:
     try:
-        return kernfile.read(str(path))
+        return kernfile.read(path)
     except OSError:
         return ""

@@ -32,8 +32,8 @@ def main(spawn: Spawn) -> NoReturn:
     """Become the cell."""
     home_pid = os.getpid()
     try:
-        _enter(spawn)
         spawn.pages.take()
+        _enter(spawn)
         code_fd = _descriptors(spawn)
         _surroundings(spawn)
         _tell({"type": "ready", "guards": _guard(spawn)})
@@ -147,7 +147,7 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
     """Put every guard on, the filter last because it refuses what the others need."""
     off = spawn.guards_off
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # without it our own /proc entries are not ours
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    kernfile.write("/proc/self/oom_score_adj", "1000")
     # made before the user changes: the paths may be out of the new one's reach
     rules = _rules(spawn) if "landlock" not in off and landlock.abi() else None
     if spawn.level < 2 and spawn.uid:

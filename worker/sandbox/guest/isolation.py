@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from . import linux
+from . import kernfile, linux
 
 #: what a process of the jail may be called inside
 INSIDE_UID: Final = 1000
@@ -235,6 +235,6 @@ def move_in(uid: int, *, network: bool) -> None:
 
 def write_own_maps(outer: int, outer_group: int | None = None) -> None:
     """Map the calling process to the usual inside user, which every process may do for itself."""
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{INSIDE_UID} {outer} 1")
-    Path("/proc/self/gid_map").write_text(f"{INSIDE_UID} {outer if outer_group is None else outer_group} 1")
+    kernfile.write("/proc/self/setgroups", "deny")
+    kernfile.write("/proc/self/uid_map", f"{INSIDE_UID} {outer} 1")
+    kernfile.write("/proc/self/gid_map", f"{INSIDE_UID} {outer if outer_group is None else outer_group} 1")

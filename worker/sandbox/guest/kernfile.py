@@ -8,7 +8,7 @@ from typing import Final
 _MOST: Final = 1 << 16
 
 
-def read(path: str) -> str:
+def read(path: str | os.PathLike[str]) -> str:
     """All of a small one, with a third of the system calls that a text file takes; they are read ten times a run.
 
     Raises:
@@ -22,3 +22,16 @@ def read(path: str) -> str:
     finally:
         os.close(fd)
     return data.decode("utf-8", "replace")
+
+
+def write(path: str | os.PathLike[str], text: str) -> None:
+    """Give the kernel a value, in one call and without truncation: these are no ordinary files.
+
+    Raises:
+        OSError: there is no such file, or the kernel refuses.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
