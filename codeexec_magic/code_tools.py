@@ -9,8 +9,9 @@ import threading
 from typing import Any
 
 from codeexec_magic.client import Client
-from codeexec_magic.contract import DEFAULT_LIMITS, HARD_AFTER_SOFT_S, QUEUE_DEFAULT, ExecutionResult
+from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, ExecutionResult
 from codeexec_magic.errors import IsolationUnavailable, JobTimeout, SandboxBroken
+from codeexec_magic.limits import HARD_AFTER_SOFT_S
 
 _lock = threading.Lock()
 _client: Client | None = None

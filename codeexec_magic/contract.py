@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from codeexec_magic.errors import DecodeError
+from codeexec_magic.limits import Limits, known_fields
 
 #: version of every JSON object below; a reader refuses a version it does not know
 SCHEMA_VERSION: Final = 1
@@ -27,6 +28,11 @@ QUEUE_HEAVY: Final = "code_execution_heavy"
 #: the queues every deployment has; workers may announce more
 QUEUES: Final = (QUEUE_DEFAULT, QUEUE_HEAVY)
 NAMESPACE_DEFAULT: Final = "default"
+#: the seed's limits for each queue of every deployment
+DEFAULT_LIMITS: Final[Mapping[str, Limits]] = {
+    QUEUE_DEFAULT: Limits(),
+    QUEUE_HEAVY: Limits(soft_s=240.0, hard_s=300.0, cpu_s=300.0),
+}
 
 #: one event is one JSON object in the Jupyter messaging protocol's terms: ``{"type": msg_type, **content}``.
 #: These are what a cell may emit; ``status`` and ``end`` are added by the job store.
@@ -77,58 +83,6 @@ RETRIED: Final = frozenset({Reason.TIMEOUT, Reason.CPU, Reason.MEMORY, Reason.IN
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a cell's whole process tree may use. Defaults are those of the default queue."""
-
-    soft_s: float = 90.0  #: wall seconds until SoftTimeLimitExceeded is raised in the cell
-    hard_s: float = 120.0  #: wall seconds until the tree is killed
-    cpu_s: float = 120.0  #: processor seconds of the tree
-    memory_mb: int = 1024  #: memory of the tree, tmpfs files included
-    processes: int = 10  #: processes of the tree
-    file_mb: int = 100  #: size of one file
-    disk_mb: int = 512  #: all files together
-    inodes: int = 20_000  #: number of files
-    output_kb: int = 1024  #: bytes kept of stdout, of stderr and of displays, each
-    descriptors: int = 256  #: open files per process
-    shm_mb: int = 64  #: /dev/shm
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise DecodeError(f"limit {name} must be a positive number, not {value!r}")
-            if self.__annotations__[name] == "int" and int(value) != value:
-                raise DecodeError(f"limit {name} must be a whole number, not {value!r}")
-        if self.soft_s > self.hard_s:
-            raise DecodeError(f"soft limit {self.soft_s:g} s is above the hard limit {self.hard_s:g} s")
-
-    def as_dict(self) -> dict[str, float]:
-        """The wire form."""
-        return dict(vars(self))  # asdict copies every number deeply: a third of the cost of a submission
-
-    @classmethod
-    def from_dict(cls, data: Any) -> Limits:
-        """Decode; unknown keys are refused, missing ones take their default.
-
-        Raises:
-            DecodeError: not a mapping of known names to positive numbers.
-        """
-        return cls(**_known(cls, data, "limits"))
-
-    def above(self, ceiling: Limits) -> list[str]:
-        """Names of the limits that ask for more than ``ceiling``."""
-        return [name for name, value in vars(self).items() if value > getattr(ceiling, name)]
-
-
-#: the seed's limits for each queue of every deployment
-DEFAULT_LIMITS: Final[Mapping[str, Limits]] = {
-    QUEUE_DEFAULT: Limits(),
-    QUEUE_HEAVY: Limits(soft_s=240.0, hard_s=300.0, cpu_s=300.0),
-}
-#: hard wall limit = soft limit + this, when only the soft one is given (seconds)
-HARD_AFTER_SOFT_S: Final = 30.0
-
-
-@dataclass(frozen=True)
 class ExecutionRequest:
     """One cell to run, as the client submits it and the worker receives it."""
 
@@ -160,7 +114,7 @@ class ExecutionRequest:
         Raises:
             DecodeError: anything missing, unknown or of the wrong type.
         """
-        known = _known(cls, _versioned(data, "request"), "request")
+        known = known_fields(cls, _versioned(data, "request"), "request")
         for name, kind in _REQUEST_TYPES.items():
             if name in known and (
                 not isinstance(known[name], kind) or isinstance(known[name], bool) is not (kind is bool)
@@ -363,16 +317,6 @@ def _versioned(data: Any, what: str) -> dict[str, Any]:
             f"{what} has schema {data.get('schema')!r}; this version reads {SCHEMA_VERSION}: upgrade the older side"
         )
     return {k: v for k, v in data.items() if k != "schema"}
-
-
-def _known(cls: Any, data: Any, what: str) -> dict[str, Any]:
-    if not isinstance(data, Mapping):
-        raise DecodeError(f"{what} must be a JSON object, not {type(data).__name__}")
-    names = cls.__dataclass_fields__
-    extra = sorted(str(key) for key in data if key not in names)
-    if extra:
-        raise DecodeError(f"{what} has unknown fields: {', '.join(extra)}")
-    return dict(data)
 
 
 def _is_number(value: Any) -> bool:

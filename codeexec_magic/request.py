@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from codeexec_magic.contract import DEFAULT_LIMITS, HARD_AFTER_SOFT_S, ExecutionRequest, Limits
+from codeexec_magic.contract import DEFAULT_LIMITS, ExecutionRequest
 from codeexec_magic.errors import BadOption, CodeTooLarge, DecodeError, EmptyCode
+from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 from codeexec_magic.syntax import check_syntax
 
 _CACHE_MODES = {True: "use", False: "off", "use": "use", "off": "off", "refresh": "refresh"}

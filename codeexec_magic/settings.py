@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from codeexec_magic.contract import DEFAULT_LIMITS, NAMESPACE_DEFAULT, QUEUE_DEFAULT, QUEUE_HEAVY, Limits
+from codeexec_magic.contract import DEFAULT_LIMITS, NAMESPACE_DEFAULT, QUEUE_DEFAULT, QUEUE_HEAVY
 from codeexec_magic.errors import BadSetting, DecodeError
+from codeexec_magic.limits import Limits
 
 SCHEMES: Final = ("redis", "rediss", "redis+socket")
 

@@ -14,12 +14,12 @@ from codeexec_magic.contract import (
     ErrorInfo,
     ExecutionRequest,
     ExecutionResult,
-    Limits,
     Reason,
     Status,
     code_hash,
 )
 from codeexec_magic.errors import BrokerFull, ClusterError, DecodeError, LimitTooHigh, SandboxBroken
+from codeexec_magic.limits import Limits
 from codeexec_magic.store import Begun, Snapshot
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.state import iso

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codeexec_magic.contract import QUEUES, Limits
+from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import DecodeError, JobNotFound
+from codeexec_magic.limits import Limits
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.jobs import JobStore
 from codeexec_magic.store.state import JobState

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from codeexec_magic.contract import DEFAULT_LIMITS, ExecutionRequest, Limits, Reason, Status
+from codeexec_magic.contract import DEFAULT_LIMITS, ExecutionRequest, Reason, Status
 from codeexec_magic.errors import LimitTooHigh
+from codeexec_magic.limits import Limits
 from worker.attempt import grant
 from worker.policy import decide
 

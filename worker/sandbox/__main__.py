@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from codeexec_magic.contract import HARD_AFTER_SOFT_S, ExecutionResult, Limits, Reason, Status, code_hash
+from codeexec_magic.contract import ExecutionResult, Reason, Status, code_hash
 from codeexec_magic.errors import BadSetting, DecodeError, IsolationUnavailable, SandboxBroken
+from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 from codeexec_magic.settings import WorkerSettings
 
 from .outcome import Outcome

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from codeexec_magic.contract import DEFAULT_LIMITS, HARD_AFTER_SOFT_S, ErrorInfo, Limits, Reason
+from codeexec_magic.contract import DEFAULT_LIMITS, ErrorInfo, Reason
+from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LIST_CAP: Final = 256

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from codeexec_magic.contract import Limits, Reason, stream_text
+from codeexec_magic.contract import Reason, stream_text
+from codeexec_magic.limits import Limits
 
 from .outcome import Outcome
 

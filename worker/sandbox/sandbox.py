@@ -11,8 +11,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, Limits
+from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
+from codeexec_magic.limits import Limits
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
 from . import disk, probe, wire

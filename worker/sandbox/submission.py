@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from codeexec_magic.contract import Limits, Reason
+from codeexec_magic.contract import Reason
+from codeexec_magic.limits import Limits
 
 from . import wire
 from .outcome import Outcome, broken, judge

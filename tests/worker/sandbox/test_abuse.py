@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from codeexec_magic.contract import Limits, Reason, stream_text
+from codeexec_magic.contract import Reason, stream_text
+from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Outcome, Sandbox, usage
 from worker.sandbox.guest import linux, seccomp
 

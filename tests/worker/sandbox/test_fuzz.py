@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from support import wait_until
 
-from codeexec_magic.contract import OUTPUT_EVENTS, Limits, Reason, decode_event, stream_text
+from codeexec_magic.contract import OUTPUT_EVENTS, Reason, decode_event, stream_text
+from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Outcome, Sandbox, usage
 
 #: inputs in all; the promise is for 100,000, more are sent when asked for

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from codeexec_magic.contract import Limits, stream_text
+from codeexec_magic.contract import stream_text
+from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Sandbox
 
 pytestmark = pytest.mark.abuse

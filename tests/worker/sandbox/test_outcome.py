@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from codeexec_magic.contract import DEFAULT_LIMITS, Limits, Reason
+from codeexec_magic.contract import DEFAULT_LIMITS, Reason
+from codeexec_magic.limits import Limits
 from codeexec_magic.request import asked_limits
 from worker.sandbox.outcome import broken, judge
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from codeexec_magic.contract import Limits, Reason
+from codeexec_magic.contract import Reason
+from codeexec_magic.limits import Limits
 from worker.sandbox import Outcome, Sandbox, probe
 
 #: what must be named when one guard is off, at level 2 and at level 1

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from codeexec_magic.contract import Limits, Reason, stream_text
+from codeexec_magic.contract import Reason, stream_text
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
+from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Outcome, Run, Sandbox, usage
 from worker.sandbox.mark import mark
 

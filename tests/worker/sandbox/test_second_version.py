@@ -33,7 +33,7 @@ halt -f -p
 """
 SCRIPT = """
 import glob, json, pathlib, time
-from codeexec_magic.contract import Limits
+from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Sandbox
 cases = json.loads({cases!r})
 # the kernel of this test has no Landlock

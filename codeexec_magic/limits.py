@@ -1,0 +1,76 @@
+"""What a cell may use: the limits, as they travel in a request and as each queue has them by default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from codeexec_magic.errors import DecodeError
+
+#: hard wall limit = soft limit + this, when only the soft one is given (seconds)
+HARD_AFTER_SOFT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cell's whole process tree may use. Defaults are those of the default queue."""
+
+    soft_s: float = 90.0  #: wall seconds until SoftTimeLimitExceeded is raised in the cell
+    hard_s: float = 120.0  #: wall seconds until the tree is killed
+    cpu_s: float = 120.0  #: processor seconds of the tree
+    memory_mb: int = 1024  #: memory of the tree, tmpfs files included
+    processes: int = 10  #: processes of the tree
+    file_mb: int = 100  #: size of one file
+    disk_mb: int = 512  #: all files together
+    inodes: int = 20_000  #: number of files
+    output_kb: int = 1024  #: bytes kept of stdout, of stderr and of displays, each
+    descriptors: int = 256  #: open files per process
+    shm_mb: int = 64  #: /dev/shm
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+                raise DecodeError(f"limit {name} must be a positive number, not {value!r}")
+            if self.__annotations__[name] == "int" and int(value) != value:
+                raise DecodeError(f"limit {name} must be a whole number, not {value!r}")
+        if self.soft_s > self.hard_s:
+            raise DecodeError(f"soft limit {self.soft_s:g} s is above the hard limit {self.hard_s:g} s")
+
+    def as_dict(self) -> dict[str, float]:
+        """The wire form."""
+        return dict(vars(self))  # asdict copies every number deeply: a third of the cost of a submission
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Limits:
+        """Decode; unknown keys are refused, missing ones take their default.
+
+        Raises:
+            DecodeError: not a mapping of known names to positive numbers.
+        """
+        return cls(**known_fields(cls, data, "limits"))
+
+    def above(self, ceiling: Limits) -> list[str]:
+        """Names of the limits that ask for more than ``ceiling``."""
+        return [name for name, value in vars(self).items() if value > getattr(ceiling, name)]
+
+
+def known_fields(cls: Any, data: Any, what: str) -> dict[str, Any]:
+    """The fields of a wire object.
+
+    Args:
+        cls: the dataclass it is to become.
+        data: what came.
+        what: names it in errors.
+
+    Raises:
+        DecodeError: no mapping, or a field that the class does not have.
+    """
+    if not isinstance(data, Mapping):
+        raise DecodeError(f"{what} must be a JSON object, not {type(data).__name__}")
+    names = cls.__dataclass_fields__
+    extra = sorted(str(key) for key in data if key not in names)
+    if extra:
+        raise DecodeError(f"{what} has unknown fields: {', '.join(extra)}")
+    return dict(data)
