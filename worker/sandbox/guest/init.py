@@ -60,8 +60,8 @@ def _serve(spawn: Spawn, control: socket.socket) -> None:
     wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    if not control.recv(16):
-        os._exit(0)  # the launcher went away before it could account for us
+    if control.recv(16) != b"go":
+        os._exit(0)  # the launcher went away, or ends us, before it could account for us
     _watch(spawn, control, wake_r, _fork_cell(spawn, control))
 
 
