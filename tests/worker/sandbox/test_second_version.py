@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import missing
 
 pytestmark = pytest.mark.abuse
 
@@ -100,12 +101,13 @@ def boot(folder: Path, place: str) -> dict[str, Any]:
     return dict(json.loads(line) for line in lines)
 
 
-@pytest.mark.skipif(KERNEL is None, reason="no user mode Linux is installed (package user-mode-linux)")
 @pytest.mark.skipif(os.getuid() != 0, reason="who is root there is nobody on the machine's own file system")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("place", ["root", "unit"])
 def test_limits_of_the_tree(place: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Memory, processes and processor time are the kernel's to count, in the machine's root group as in a unit's."""
+    if KERNEL is None:
+        missing("user mode Linux (package user-mode-linux)")
     seen = boot(tmp_path_factory.mktemp("uml"), place)
     assert seen["report"]["cgroup"] == "v2", seen
     assert seen["under"][0] == "ok", seen
