@@ -20,6 +20,8 @@ from .mark import mark
 _START_S: Final = 150.0
 _END_S: Final = 8.0
 _MESSAGE: Final = 1 << 16
+#: bytes that every new socket has room for
+AT_ONCE: Final = 16 << 10
 
 
 class Connection:
@@ -77,8 +79,11 @@ class Connection:
         self.greeting = message
         return message
 
-    def open_run(self) -> socket.socket:
+    def open_run(self, start: bytes) -> socket.socket:
         """A socket on which the launcher takes one request.
+
+        Args:
+            start: of the request's frame, at most :data:`AT_ONCE` bytes: already there when the launcher looks.
 
         Raises:
             OSError: the launcher is gone.
@@ -86,6 +91,7 @@ class Connection:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with far:
             try:
+                near.sendall(start)
                 socket.send_fds(self._control, [b'{"op":"run"}'], [far.fileno()])
             except OSError:
                 near.close()

@@ -109,6 +109,7 @@ class Launcher:
             run = Run(socket.socket(fileno=fds[0]), sample_memory="memory" not in self._config["guards_off"])
             self._runs.append(run)
             self._loop.watch(run.sock, lambda: self._on_run(run))
+            self._on_run(run)  # the request is there already, unless it is long
 
     def _on_run(self, run: Run) -> None:
         fresh = run.request is None

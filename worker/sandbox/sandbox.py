@@ -17,7 +17,7 @@ from codeexec_magic.limits import Limits
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
 from . import disk, probe, wire
-from .connection import Connection
+from .connection import AT_ONCE, Connection
 from .outcome import Outcome
 from .submission import Cell, Run
 
@@ -186,6 +186,7 @@ class Sandbox:
         return Run(cell, None, failure, self.report)
 
     def _connect(self, cell: Cell) -> socket.socket:
+        request = wire.encode(cell.request())
         with self._lock:
             if self._closed:
                 raise SandboxBroken("the sandbox is closed")
@@ -193,12 +194,12 @@ class Sandbox:
                 self.start()
             assert self._connection is not None
             try:
-                sock = self._connection.open_run()
+                sock = self._connection.open_run(request[:AT_ONCE])
             except OSError:
                 self._drop()
                 raise
         try:
-            sock.sendall(wire.encode(cell.request()))
+            sock.sendall(memoryview(request)[AT_ONCE:])
         except OSError:
             sock.close()
             raise

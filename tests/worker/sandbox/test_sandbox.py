@@ -83,6 +83,29 @@ def test_last_expression_and_streams(sandbox: Sandbox) -> None:
     assert events[-1] == {"type": "execute_result", "data": {"text/plain": "42"}, "metadata": {}, "execution_count": 1}
 
 
+@pytest.mark.parametrize("length", [1, 16 << 10, 2 << 20])
+def test_code_of_any_length_arrives(sandbox: Sandbox, length: int) -> None:
+    """The start of a request is sent ahead; the rest follows, however long."""
+    outcome, events = execute(sandbox, f"print(len('{'x' * length}'))")
+    assert outcome.success
+    assert stream_text(events, "stdout") == f"{length}\n"
+
+
+def test_objects_are_not_torn_down_for_the_end(sandbox: Sandbox) -> None:
+    """What a cell holds is left alone when it ends, as in a notebook; what it registered for the end runs."""
+    code = """
+        import atexit, sys
+        class Loud:
+            def __del__(self): print("torn down")
+        loud = Loud()
+        atexit.register(print, "registered", file=sys.stderr)
+        """
+    outcome, events = execute(sandbox, code)
+    assert outcome.success
+    assert stream_text(events, "stdout") == ""
+    assert stream_text(events, "stderr") == "registered\n"
+
+
 def test_order_between_streams_displays_and_subprocesses(sandbox: Sandbox) -> None:
     """What a subprocess, a print and a display write comes in the order in which it was written."""
     code = """

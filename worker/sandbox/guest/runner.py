@@ -126,6 +126,8 @@ def make_shell(home: str) -> Shell:
     Shell.clear_instance()
     InteractiveShell.clear_instance()
     shell: Shell = Shell.instance(config=config)
+    # what it would tidy up at the end goes with the sandbox, and is torn down while somebody waits
+    atexit.unregister(shell.atexit_operations)
     warnings.filterwarnings("ignore", message="To exit: use")
     builtins.SoftTimeLimitExceeded = SoftTimeLimitExceeded  # type: ignore[attr-defined]
     builtins.input = _no_input
