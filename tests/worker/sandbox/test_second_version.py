@@ -69,10 +69,10 @@ CODES = {
 }
 
 
-def boot(folder: Path, place: str) -> dict[str, Any]:
+def boot(folder: Path, place: str, codes: dict[str, str]) -> dict[str, Any]:
     """Run the cells on that kernel; what was seen of each."""
     init = folder / "init"
-    script = SCRIPT.replace("{cases!r}", repr(json.dumps(CODES)))
+    script = SCRIPT.replace("{cases!r}", repr(json.dumps(codes)))
     init.write_text(INIT.format(place=place, path=Path(__file__).parents[3], python=sys.executable, script=script))
     init.chmod(0o755)
     assert KERNEL is not None
@@ -103,21 +103,38 @@ def boot(folder: Path, place: str) -> dict[str, Any]:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="who is root there is nobody on the machine's own file system")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("place", ["root", "unit"])
-def test_limits_of_the_tree(place: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Memory, processes and processor time are the kernel's to count, in the machine's root group as in a unit's."""
-    if KERNEL is None:
-        missing("user mode Linux (package user-mode-linux)")
-    seen = boot(tmp_path_factory.mktemp("uml"), place)
-    assert seen["report"]["cgroup"] == "v2", seen
+def test_limits_of_the_tree(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Memory, processes and processor time of a tree are the kernel's to count."""
+    seen = look(tmp_path_factory, "unit", CODES)
     assert seen["under"][0] == "ok", seen
     assert seen["under"][3] == "held\n"
     for name in ("over", "tree", "objects"):
-        reason, verdict, peak, text = seen[name]
-        assert reason == "memory", (name, seen[name])
-        assert verdict.startswith("memory: 128 MB limit reached, peak ")
-        assert 100 <= peak <= 128
-        assert not text
+        assert_memory(seen[name])
     assert "limit of 10 processes and threads reached, 1 refused" in seen["forks"][1]
     assert seen["unwaited"][0] == "cpu", seen["unwaited"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="who is root there is nobody on the machine's own file system")
+@pytest.mark.timeout(300)
+def test_the_machines_root_group_will_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the worker is in no group of its own, groups are made in the root one, kernel threads or not."""
+    assert_memory(look(tmp_path_factory, "root", {"tree": CODES["tree"]})["tree"])
+
+
+def look(folders: pytest.TempPathFactory, place: str, codes: dict[str, str]) -> dict[str, Any]:
+    """What was seen of these cells; the groups were of version 2, and none is left."""
+    if KERNEL is None:
+        missing("user mode Linux (package user-mode-linux)")
+    seen = boot(folders.mktemp("uml"), place, codes)
+    assert seen["report"]["cgroup"] == "v2", seen
     assert seen["left"] == []
+    return seen
+
+
+def assert_memory(seen: list[Any]) -> None:
+    """The memory limit ended it, and the verdict says so."""
+    reason, verdict, peak, text = seen
+    assert reason == "memory", seen
+    assert verdict.startswith("memory: 128 MB limit reached, peak ")
+    assert 100 <= peak <= 128
+    assert not text
