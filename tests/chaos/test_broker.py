@@ -125,7 +125,7 @@ def test_a_broker_filled_with_jobs_works_them_off(cluster: Cluster) -> None:
     try:
         with pytest.raises(ClusterError, match="memory is full"):
             fill()
-        assert len(jobs) > 10
+        assert len(jobs) > 1  # how many depends on whether the one that prints has begun and takes room too
         results = [job.result(90) for job in (gate, *jobs)]
         assert all(result.success for result in results)
         assert [cluster.starts(job) for job in jobs] == [1] * len(jobs)
