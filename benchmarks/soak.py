@@ -4,7 +4,8 @@
 
 Every client is a process of its own. What ended is kept for ``--keep`` seconds instead of an hour, so that the server
 forgets as much as it learns once the warm-up is over. Prints the level and the slope of everything that is sampled,
-per 1,000 cells, then waits until the server has forgotten all jobs; ends with exit status 1 if anything grows.
+per 1,000 cells with twice its standard error, then waits until the server has forgotten all jobs; ends with exit
+status 1 if anything grows.
 """
 
 from __future__ import annotations
@@ -59,9 +60,17 @@ class Track:
         return 1000 * statistics.linear_regression(self.ended, self.values).slope
 
     @property
+    def doubt(self) -> float:
+        """Twice the standard error of the slope: what is sampled in the middle of work goes up and down with it."""
+        line = statistics.linear_regression(self.ended, self.values)
+        rest = [value - line.slope * at - line.intercept for at, value in zip(self.ended, self.values, strict=True)]
+        spread = statistics.pstdev(self.ended) * len(self.ended) ** 0.5
+        return 2 * 1000 * statistics.pstdev(rest) / spread
+
+    @property
     def flat(self) -> bool:
-        """Whether it does not grow."""
-        return self.slope <= max(UNITS, SHARE * statistics.fmean(self.values))
+        """Whether it does not grow, as far as the samples can tell."""
+        return self.slope <= max(UNITS, SHARE * statistics.fmean(self.values), self.doubt)
 
 
 Tracks = dict[tuple[str, str], Track]
@@ -167,9 +176,9 @@ def measured(processes: Iterable[psutil.Process]) -> dict[str, float]:
 
 def table(tracks: Tracks) -> str:
     """One line for everything that was sampled."""
-    lines = [f"{'':28}{'first':>10}{'last':>10}{'per 1,000':>12}"]
+    lines = [f"{'':28}{'first':>10}{'last':>10}{'per 1,000':>12}{'+-':>10}"]
     for (who, what), track in tracks.items():
-        figures = f"{track.values[0]:10.1f}{track.values[-1]:10.1f}{track.slope:+12.2f}"
+        figures = f"{track.values[0]:10.1f}{track.values[-1]:10.1f}{track.slope:+12.2f}{track.doubt:10.2f}"
         lines.append(f"{who + ' ' + what:28}{figures}  {'flat' if track.flat else 'GROWS'}")
     samples = len(next(iter(tracks.values())).values)
     return "\n".join([*lines, f"{samples} samples after the first {WARM_UP:.0%} of the cells"])
