@@ -200,7 +200,8 @@ class Standbys:
     def _enter_group(self, box: Box, pid: int) -> None:
         if box.group is None:
             self._on_counted(box, "")
-        elif self._porter is not None:
+        else:
+            assert self._porter is not None  # as there are groups
             self._porter.move(pid, box.group, lambda problem: self._on_counted(box, problem))
 
     def _on_counted(self, box: Box, problem: str) -> None:

@@ -23,7 +23,9 @@ _ROW: Final = 3 / 4
 _MOST: Final = 1 << 16
 
 
-class _Mapping(NamedTuple):
+class Mapping(NamedTuple):
+    """One part of an address space."""
+
     start: int
     end: int
     rights: str
@@ -65,16 +67,16 @@ def merge_mappings() -> None:
 
 def collapse() -> None:
     """Put anonymous memory on huge pages, as far as it fills them."""
-    for mapping in _mappings():
+    for mapping in mappings():
         start, end = -(-mapping.start // _HUGE) * _HUGE, mapping.end // _HUGE * _HUGE
         if mapping.rights.startswith("rw") and end > start and mapping.file in ("", "[heap]"):
             linux.libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_COLLAPSE)
 
 
-def _neighbours(written: bool) -> Iterator[list[_Mapping]]:
+def _neighbours(written: bool) -> Iterator[list[Mapping]]:
     """Runs of mappings that show adjacent parts of one library: those before its first written one, or from there."""
-    group: list[_Mapping] = []
-    found = _mappings()
+    group: list[Mapping] = []
+    found = mappings()
     for mapping, following in pairwise([*found, found[-1]]):
         readable = mapping.rights[0] == "r" and mapping.file.startswith("/")
         # constants that only the loader wrote to lie right before what anybody may write to
@@ -92,14 +94,15 @@ def _neighbours(written: bool) -> Iterator[list[_Mapping]]:
     yield group
 
 
-def _continues(group: list[_Mapping], mapping: _Mapping) -> bool:
+def _continues(group: list[Mapping], mapping: Mapping) -> bool:
     return mapping.offset == group[-1].offset + group[-1].end - group[-1].start
 
 
-def _mappings() -> list[_Mapping]:
+def mappings() -> list[Mapping]:
+    """What this process's address space consists of, in order."""
     found = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         addresses, rights, offset, _, _, *name = line.split(None, 5)
         start, end = (int(part, 16) for part in addresses.split("-"))
-        found.append(_Mapping(start, end, rights, int(offset, 16), name[0] if name else ""))
+        found.append(Mapping(start, end, rights, int(offset, 16), name[0] if name else ""))
     return found

@@ -15,7 +15,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import folder, linux, tree
+from . import cell, folder, linux, tree
 from .pages import Pages
 
 #: descriptors of the cell, in the order the launcher sends them
@@ -66,8 +66,6 @@ def _serve(spawn: Spawn, control: socket.socket) -> None:
 
 
 def _fork_cell(spawn: Spawn, control: socket.socket) -> int:
-    from . import cell  # which needs Spawn from here
-
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     pid = os.fork()
     if pid == 0:

@@ -14,10 +14,9 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import ClassVar, Final
 
-from . import linux
+from . import image, linux
 
 #: start and length in bytes
 Range = tuple[int, int]
@@ -94,11 +93,9 @@ class Pages:
 
 def _areas() -> Iterator[tuple[int, int, bool]]:
     """Start, end, and whether private and writable, of every mapping that has pages."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        addresses, rights, *_ = line.split(None, 2)
-        start, end = (int(part, 16) for part in addresses.split("-"))
-        if rights[0] == "r" and rights[3] == "p" and start < 1 << 47:
-            yield start, end, rights[1] == "w"
+    for mapping in image.mappings():
+        if mapping.rights[0] == "r" and mapping.rights[3] == "p" and mapping.start < 1 << 47:
+            yield mapping.start, mapping.end, mapping.rights[1] == "w"
 
 
 def _touched(areas: Iterable[tuple[int, int, bool]]) -> tuple[list[int], list[Range]]:

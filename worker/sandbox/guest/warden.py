@@ -13,7 +13,7 @@ import signal
 import socket
 from typing import Any, Final, NoReturn
 
-from . import image, isolation, linux, tree
+from . import isolation, linux, tree
 
 _MESSAGE: Final = 1 << 16
 
@@ -43,7 +43,6 @@ class Warden:
         """Serve until launcher or zygote is gone."""
         # process 1 of a house shows its network to the cell, whoever owns it: it must not be the host's
         linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP)
-        image.collapse()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
