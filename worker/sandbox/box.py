@@ -48,6 +48,7 @@ class Box:
         self._size_before = 0
         self.growth = 0  #: bytes by which the cell's own process grew at most
         self.house: list[int] = []  #: the namespaces that wait for the cell
+        self._doors: list[int] = []  #: of its control group
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
         self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-", dir=disk.scratch()) if spec["level"] < 2 else ""
         #: to the cell's parent; a house needs none, its process 1 only collects orphans
@@ -59,7 +60,6 @@ class Box:
         self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
         self.fds: dict[str, int] = {}
         self._far: list[int] = []
-        self.counted = False  #: in its control group, or there is none
         for name in ("stdout", "stderr", "events"):
             near, far = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if name == "events" else 0))
             os.set_blocking(near, False)
@@ -70,15 +70,15 @@ class Box:
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
 
     def cell_fds(self) -> list[int]:
-        """What the zygote passes on: the house or the control socket, then :data:`guest.init.CELL_FDS`."""
+        """What the zygote passes on: house or control socket, :data:`guest.init.CELL_FDS`, the control group's doors."""
         first = self.house if self._control_far is None else [self._control_far.fileno()]
-        return [*first, self._code_far, *self._far]
+        return [*first, self._code_far, *self._far, *self._doors]
 
     def sent_cell(self) -> None:
         """The far ends belong to the cell, and its parent, now."""
-        for fd in (*self.house, self._code_far, *self._far):
+        for fd in (*self.house, self._code_far, *self._far, *self._doors):
             os.close(fd)
-        self._far, self.house = [], []
+        self._far, self.house, self._doors = [], [], []
         if self._control_far is not None:
             self._control_far.close()
 
@@ -90,6 +90,8 @@ class Box:
         """
         self.pid_fd, self.init_pid = fds[0], _pid_of(fds[0])
         self.house, self.scratch = fds[1:-2], fds[1:][-2:]
+        if self.control is not None:
+            self.control.send(b"go")
 
     def take_group(self, group: Group) -> None:
         """Have a control group, with the limits, in which nothing is yet.
@@ -99,12 +101,7 @@ class Box:
         """
         self.group = group
         group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
-
-    def is_counted(self) -> None:
-        """The cell, or at level 1 its parent, is in its control group; what was waiting for that goes on."""
-        self.counted = True
-        if self.control is not None:
-            self.control.send(b"go")
+        self._doors = group.doors()
 
     def forked(self, pid_fd: int) -> None:
         """The cell's process exists."""

@@ -50,14 +50,19 @@ class Group:
         if self._pids:
             kernfile.write(self._pids / "pids.max", str(tasks))
 
-    def add(self, pid: int) -> None:
-        """Move a process in; its future children are born there.
+    def doors(self) -> list[int]:
+        """Descriptors by which a process with one thread goes in: it writes ``0`` to each.
 
-        Raises:
-            OSError: it is dead, or the kernel refuses.
+        Whoever moves another process waits until all processors are through with older forks and exits, 10 ms as a
+        rule, and holds up new ones meanwhile. In version 1 a thread that moves nobody but itself is spared that.
         """
-        for folder in self._folders:
-            kernfile.write(folder / "cgroup.procs", str(pid))
+        name = "cgroup.procs" if self.version == 2 else "tasks"
+        return [os.open(folder / name, os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
+
+    def holds(self, pid: int) -> bool:
+        """Whether a process is inside, by the kernel's own account."""
+        names = [line.rpartition("/")[2] for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines()]
+        return names.count(self._memory.name) == len(self._folders)
 
     def oom_kills(self) -> int:
         """How often the kernel killed for want of memory."""

@@ -1,8 +1,7 @@
 """The launcher: one clean process per worker that runs cells in standbys and ends them.
 
-Started by exec with an empty environment and a single inherited descriptor. One thread, and the :mod:`porter` beside
-it, one selector, timers from the monotonic clock. The worker's end of a run closing kills that run; the control socket
-closing kills everything.
+Started by exec with an empty environment and a single inherited descriptor. One thread, one selector, timers from the
+monotonic clock. The worker's end of a run closing kills that run; the control socket closing kills everything.
 """
 
 from __future__ import annotations

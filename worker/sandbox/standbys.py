@@ -13,7 +13,6 @@ from .box import Box
 from .guest import isolation, tree
 from .loop import Loop, readable
 from .nursery import Nursery
-from .porter import Porter
 from .report import isolation_report
 
 #: states of a box on its way to be used
@@ -67,7 +66,6 @@ class Standbys:
         )
         if "memory" in config["guards_off"]:
             self._cgroups = None
-        self._porter = Porter(loop) if self._cgroups else None
         self._root = os.getuid() == 0
         self._uids = list(range(1, users.uid_range()[1]))
         self._zygote = Nursery(config["python"], config["guards_off"])
@@ -172,11 +170,9 @@ class Standbys:
             self._loop.watch(box.pid_fd, lambda: self._on_gone(box))
             if box.house:
                 self._order_cell(box)
-            else:
-                self._enter_group(box, box.init_pid)
         elif message["op"] == "forked":
             box.forked(fds[0])
-            self._enter_group(box, box.cell_pid)
+            self._check_ready(box)
         elif message["op"] == "ended":
             box.ended(message)
             self._on_cell_end(box)
@@ -196,22 +192,6 @@ class Standbys:
         except OSError:
             self._owner.on_lost()
         box.sent_cell()
-
-    def _enter_group(self, box: Box, pid: int) -> None:
-        if box.group is None:
-            self._on_counted(box, "")
-        else:
-            assert self._porter is not None  # as there are groups
-            self._porter.move(pid, box.group, lambda problem: self._on_counted(box, problem))
-
-    def _on_counted(self, box: Box, problem: str) -> None:
-        if box.state != "preparing":
-            return  # it ended meanwhile
-        if problem:
-            self.broken(box, problem)
-        else:
-            box.is_counted()
-            self._check_ready(box)
 
     def _on_init(self, box: Box) -> None:
         if not box.read_control():
@@ -237,10 +217,14 @@ class Standbys:
             self.broken(box, message["text"])
 
     def _check_ready(self, box: Box) -> None:
-        if box.guards and box.counted and box.state == "preparing":
-            box.ready()
-            self._failures = 0
-            self._owner.on_ready(box)
+        if not box.guards or box.cell_pid < 0 or box.state != "preparing":
+            return
+        if box.group and not box.group.holds(box.cell_pid):
+            self.broken(box, "control group: the cell is not in it")
+            return
+        box.ready()
+        self._failures = 0
+        self._owner.on_ready(box)
 
     def _on_cell_end(self, box: Box) -> None:
         if box.state == "running":

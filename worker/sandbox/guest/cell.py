@@ -70,6 +70,7 @@ def _enter(spawn: Spawn) -> None:
     """Move into the run's house; the zygote has forked us into its process namespace."""
     if not spawn.house:
         return
+    spawn.enter_groups()
     linux.setns(spawn.house["mnt"], linux.CLONE_NEWNS)
     isolation.move_in(spawn.uid, network=spawn.network or "netns" in spawn.guards_off)
 

@@ -28,6 +28,7 @@ class Spawn:
 
     level: int
     fds: dict[str, int]
+    groups: list[int]  #: descriptors by which to enter the control group
     uid: int  #: of the cell, as this process's user namespace counts
     limits: dict[str, Any]
     network: bool
@@ -39,6 +40,16 @@ class Spawn:
     pages: Pages = field(default_factory=Pages)  #: what every cell touches
     more_pages: Pages = field(default_factory=Pages)  #: what many do
     house: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
+
+    def enter_groups(self) -> None:
+        """Have the calling process, and its children from now on, counted.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        for fd in self.groups:
+            os.write(fd, b"0")
+            os.close(fd)
 
 
 def main(spawn: Spawn) -> NoReturn:
@@ -55,13 +66,14 @@ def main(spawn: Spawn) -> NoReturn:
 
 def _serve(spawn: Spawn, control: socket.socket) -> None:
     if "fds" not in spawn.guards_off:
-        linux.close_fds({*spawn.fds.values()})
+        linux.close_fds({*spawn.fds.values(), *spawn.groups})
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     if control.recv(16) != b"go":
         os._exit(0)  # the launcher went away, or ends us, before it could account for us
+    spawn.enter_groups()
     _watch(spawn, control, wake_r, _fork_cell(spawn, control))
 
 

@@ -168,11 +168,12 @@ class Zygote:
 
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> init.Spawn:
         names = (*(warden.NAMESPACES if self._level >= 2 else ("control",)), *init.CELL_FDS)
-        named = dict(zip(names, fds, strict=True))
+        named = dict(zip(names, fds, strict=False))
         return init.Spawn(
             level=self._level,
             house={name: named.pop(name) for name in warden.NAMESPACES if name in named},
             fds=named,
+            groups=fds[len(names) :],
             uid=request["uid"],
             limits=request["limits"],
             network=request["network"],
