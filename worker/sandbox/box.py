@@ -70,7 +70,7 @@ class Box:
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
 
     def cell_fds(self) -> list[int]:
-        """What the zygote passes on: house or control socket, :data:`guest.init.CELL_FDS`, the control group's doors."""
+        """What the zygote passes on: house or control socket, :data:`guest.init.CELL_FDS`, doors of the group."""
         first = self.house if self._control_far is None else [self._control_far.fileno()]
         return [*first, self._code_far, *self._far, *self._doors]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def test_second_version_is_found_and_prepared(tmp_path: Path) -> None:
     for name in ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cgroup.procs"):
         (folder / name).touch()
     group.limit(100, 11)
-    group.add(42)
+    (door,) = group.doors()
+    os.write(door, b"42")
+    os.close(door)
     assert (folder / "memory.max").read_text() == str(100 << 20)
     assert (folder / "memory.swap.max").read_text() == "0"
     assert (folder / "pids.max").read_text() == "11"

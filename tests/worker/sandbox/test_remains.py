@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -72,14 +74,22 @@ def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_processes_that_did_not_notice_are_killed() -> None:
-    """A process left in a group of the dead launcher is killed, and the group removed."""
+    """A process that entered a group of a launcher that is dead is killed, and the group removed."""
     groups, why = cgroup.find()
     if groups is None:
         pytest.skip(why)
     groups._mark = GONE
     group = groups.group("1")
-    with subprocess.Popen(["/bin/sleep", "60"]) as process:
-        group.add(process.pid)
+    doors = group.doors()
+    enter = f"import os, time\nfor door in {doors}: os.write(door, b'0')\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", enter], pass_fds=doors) as process:
+        for door in doors:
+            os.close(door)
+        end = time.monotonic() + 20
+        while not group.holds(process.pid):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert group.processes() == [process.pid]
         assert cgroup.folders(GONE)
         assert remains.clear(GONE)
         assert process.wait(5) == -9

@@ -32,11 +32,7 @@ def main(spawn: Spawn) -> NoReturn:
     """Become the cell."""
     home_pid = os.getpid()
     try:
-        spawn.pages.take()
-        _enter(spawn)
-        code_fd = _descriptors(spawn)
-        _surroundings(spawn)
-        _tell({"type": "ready", "guards": _guard(spawn)})
+        code_fd = _prepare(spawn)
         _take_more(spawn, code_fd)
     except BaseException:
         _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
@@ -52,6 +48,36 @@ def main(spawn: Spawn) -> NoReturn:
         os._exit(code)  # a forked child ran off the end of the cell: only the cell itself reports
     _finish(report, request["token"])
     runner.leave(code)
+
+
+def _prepare(spawn: Spawn) -> int:
+    """Put the guards on; returns the descriptor that the code comes on."""
+    spawn.pages.take()
+    _enter(spawn)
+    code_fd = _descriptors(spawn)
+    _surroundings(spawn)
+    _tell({"type": "ready", "guards": _guard(spawn)})
+    return code_fd
+
+
+def scout(spawn: Spawn, cells: int) -> int:
+    """Live the life of a cell, as it is lived with most of them, to learn what that takes.
+
+    Args:
+        spawn: as for :func:`main`, with nobody listening.
+        cells: how many typical ones to run.
+
+    Returns:
+        where the descriptor of the code is to be found
+    """
+    code_fd = _prepare(spawn)
+    gc.freeze()
+    runner.channel.fd = EVENTS_FD
+    for code in runner.typical(cells):
+        report, _ = runner.run(spawn.shell, json.loads(json.dumps({"code": code})))
+        _finish(report, "")
+    runner.wind_up()
+    return code_fd
 
 
 def _finish(report: dict[str, Any], token: str) -> None:

@@ -47,7 +47,7 @@ class Entry:
             zygote = Zygote(self._control, self._config, missing)
             zygote.load()
             sys.meta_path.remove(ours)
-            self._control.send(json.dumps({"op": "ready", **zygote.describe()}).encode())
+            self._control.send(json.dumps({"op": "ready", **zygote.facts}).encode())
         except BaseException:
             text = traceback.format_exc(limit=-6)[-4000:]
             self._control.send(json.dumps({"op": "broken", "text": text}).encode())

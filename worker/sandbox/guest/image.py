@@ -13,8 +13,6 @@ from typing import Final, NamedTuple
 
 from . import linux
 
-_HUGE: Final = 2 << 20
-_MADV_COLLAPSE: Final = 25
 _PROT: Final = {"r": 1, "w": 2, "x": 4}
 #: CPython's small objects: sizes come in steps of 16 bytes up to 512, blocks of one size from pools of 16 KiB
 _STEP, _SMALL, _POOL = 16, 512, 16 << 10
@@ -63,14 +61,6 @@ def merge_mappings() -> None:
                 length = group[-1].end - group[0].start
                 prot = sum(_PROT[right] for right in rights if right in _PROT)
                 linux.libc.mprotect(ctypes.c_void_p(group[0].start), ctypes.c_size_t(length), prot)
-
-
-def collapse() -> None:
-    """Put anonymous memory on huge pages, as far as it fills them."""
-    for mapping in mappings():
-        start, end = -(-mapping.start // _HUGE) * _HUGE, mapping.end // _HUGE * _HUGE
-        if mapping.rights.startswith("rw") and end > start and mapping.file in ("", "[heap]"):
-            linux.libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_COLLAPSE)
 
 
 def _neighbours(written: bool) -> Iterator[list[Mapping]]:

@@ -1,10 +1,10 @@
-"""Which of the zygote's pages a cell touches, learned once, and given to each standby in a few calls.
+"""Which of the zygote's pages a cell touches, learned once, and given to each standby at once.
 
 A forked process shares its parent's pages until it touches them, and then pays for each with a fault of its own, a few
-thousand for the simplest cell. A scout, forked and thrown away, runs typical cells and reads from its page map what it
-had to copy or map; a standby asks the kernel for just these pages in advance. What it must copy lies scattered, a page
-here and there: one call writes a byte of each, the one that is there already, which costs half of a fault or of an
-madvise for each.
+thousand for the simplest cell. A scout, forked and thrown away, lives like a cell and reads from its page map what it
+had to copy or map. What every cell copies is pinned: pinned memory cannot be shared, so the kernel copies it with the
+fork, at half the price of a fault. Where that is not allowed a standby asks for its copies itself, as it does for what
+only many cells need: one call writes a byte of each page, the one that is there already.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from . import image, linux
+from . import heapfile, image, linux
 
 #: start and length in bytes
 Range = tuple[int, int]
@@ -34,38 +34,43 @@ _POPULATE_READ: Final = 22
 _GAP: Final = 1
 #: pages copied in a call, after which comes a look whether it is enough; the kernel's own limit is 1024
 _AT_ONCE: Final = 256
+#: size of ``struct io_uring_params``
+_RING_PARAMETERS: Final = 120
 _PRESENT: Final = 1 << 63
 _FILE: Final = 1 << 61
 _EXCLUSIVE: Final = 1 << 56
 
 
 class Pages:
-    """What a standby asks for."""
+    """What a standby needs of its own."""
 
-    def __init__(self, copied: Sequence[int] = (), mapped: Iterable[Range] = ()) -> None:
+    def __init__(self, copied: Sequence[int] = (), mapped: Iterable[Range] = (), heap: Iterable[Range] = ()) -> None:
         """Prepare the calls.
 
         Args:
             copied: addresses of the pages to be copied.
             mapped: parts of files to be mapped.
+            heap: the same of the file that the heap is in.
         """
-        parts = [copied[start : start + _AT_ONCE] for start in range(0, len(copied), _AT_ONCE)]
-        self._copies = [(_Vector * len(part))(*(_Vector(address, 1) for address in part)) for part in parts]
-        self._maps = [(ctypes.c_void_p(start), ctypes.c_size_t(length), _POPULATE_READ) for start, length in mapped]
+        self.copied = copied
+        self._copies = _copies(copied)
+        self._maps, self._heap = _maps(mapped), _maps(heap)
 
     @classmethod
-    def learn(cls, cells: Callable[[], object]) -> Pages:
-        """What ``cells`` touch, run in a fork of this process; nothing where the kernel does not tell.
+    def learn(cls, live: Callable[[int], int], beside: Pages | None = None) -> Pages:
+        """What a life like a cell's touches; nothing where the kernel does not tell.
 
         Args:
-            cells: runs typical cells, with nobody listening.
+            live: lives it, in a fork of this process that then ends, and closes what it likes but one descriptor;
+                returns the number by which that one is to be found at the end.
+            beside: what is known already, and not wanted again.
         """
         near, far = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             try:
-                areas = list(_areas())
-                cells()
+                areas = _areas()
+                far = live(far)
                 os.write(far, json.dumps(_touched(areas)).encode())
             finally:
                 os._exit(0)
@@ -73,7 +78,33 @@ class Pages:
         with os.fdopen(near, "rb") as pipe:
             told = pipe.read()
         os.waitpid(pid, 0)
-        return cls(*json.loads(told)) if told else cls()
+        copied, mapped, heap = json.loads(told) if told else ((), (), ())
+        known = set(beside.copied) if beside else set()
+        return cls([page for page in copied if page not in known], mapped, heap)
+
+    def inherit(self) -> int:
+        """Let the forks of this process have as much of it as possible from the start.
+
+        Returns:
+            a descriptor to be kept open as long as this is to last; -1 where it is not allowed
+        """
+        for part in self._heap:
+            linux.libc.madvise(*part)
+        try:
+            # of the ring only its table of buffers is wanted: they are pinned
+            ring = linux.syscall(linux.IO_URING_SETUP, 1, ctypes.create_string_buffer(_RING_PARAMETERS))
+        except OSError:
+            return -1
+        buffers = (_Vector * len(self.copied))(*(_Vector(address, _PAGE) for address in self.copied))
+        count = len(buffers)
+        while count:
+            try:
+                linux.syscall(linux.IO_URING_REGISTER, ring, 0, buffers, count)
+                break
+            except OSError:
+                count //= 2  # more than this user may pin
+        self._copies = _copies(self.copied[count:])
+        return ring
 
     def take(self, enough: Callable[[], object] = lambda: False) -> None:
         """Copy and map them now; what is refused is taken later, page by page, as without this.
@@ -91,25 +122,34 @@ class Pages:
             linux.libc.madvise(*part)
 
 
-def _areas() -> Iterator[tuple[int, int, bool]]:
-    """Start, end, and whether private and writable, of every mapping that has pages."""
-    for mapping in image.mappings():
-        if mapping.rights[0] == "r" and mapping.rights[3] == "p" and mapping.start < 1 << 47:
-            yield mapping.start, mapping.end, mapping.rights[1] == "w"
+def _copies(pages: Sequence[int]) -> list[ctypes.Array[_Vector]]:
+    parts = [pages[start : start + _AT_ONCE] for start in range(0, len(pages), _AT_ONCE)]
+    return [(_Vector * len(part))(*(_Vector(address, 1) for address in part)) for part in parts]
 
 
-def _touched(areas: Iterable[tuple[int, int, bool]]) -> tuple[list[int], list[Range]]:
+def _maps(ranges: Iterable[Range]) -> list[tuple[ctypes.c_void_p, ctypes.c_size_t, int]]:
+    return [(ctypes.c_void_p(start), ctypes.c_size_t(length), _POPULATE_READ) for start, length in ranges]
+
+
+def _areas() -> list[image.Mapping]:
+    """Every private mapping that has pages."""
+    return [one for one in image.mappings() if one.rights[0] == "r" and one.rights[3] == "p" and one.start < 1 << 47]
+
+
+def _touched(areas: Iterable[image.Mapping]) -> tuple[list[int], list[Range], list[Range]]:
     copied: list[int] = []
     mapped: list[Range] = []
+    heap: list[Range] = []
     with open("/proc/self/pagemap", "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered and sought in
-        for start, end, writable in areas:
-            file.seek(start // _PAGE * 8)
-            entries = array("Q", file.read((end - start) // _PAGE * 8))
-            if writable:
+        for area in areas:
+            file.seek(area.start // _PAGE * 8)
+            entries = array("Q", file.read((area.end - area.start) // _PAGE * 8))
+            if "w" in area.rights:
                 own = (bool(e & _PRESENT and e & _EXCLUSIVE and not e & _FILE) for e in entries)
-                copied += [start + number * _PAGE for number, is_own in enumerate(own) if is_own]
-            mapped += _ranges(start, [bool(e & _PRESENT and e & _FILE) for e in entries])
-    return copied, mapped
+                copied += [area.start + number * _PAGE for number, is_own in enumerate(own) if is_own]
+            ranges = _ranges(area.start, [bool(e & _PRESENT and e & _FILE) for e in entries])
+            (heap if area.file.startswith(heapfile.NAME) else mapped).extend(ranges)
+    return copied, mapped, heap
 
 
 def _ranges(base: int, wanted: list[bool]) -> Iterator[Range]:

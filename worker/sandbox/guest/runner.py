@@ -182,16 +182,13 @@ _TYPICAL: Final = (
 )
 
 
-def typical(shell: Any, count: int = len(_TYPICAL)) -> None:
-    """Run, in a process that is thrown away, what cells usually do, exactly as they do it."""
-    sys.stdout = Stream(channel, packets.STDOUT)
-    sys.stderr = Stream(channel, packets.STDERR)
-    channel.fd = os.open(os.devnull, os.O_WRONLY)
-    reseed()
-    for module, code in _TYPICAL[:count]:
-        if not module or module in sys.modules:
-            run(shell, {"code": code})
-    _wind_up()
+def typical(count: int) -> list[str]:
+    """What cells usually do, as far as its library is loaded.
+
+    Args:
+        count: how many at most.
+    """
+    return [code for module, code in _TYPICAL[:count] if not module or module in sys.modules]
 
 
 def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -239,11 +236,12 @@ def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
 def leave(code: int) -> NoReturn:
     """Run what a normal end of a process runs, then end it; the launcher bounds the time this may take."""
     with contextlib.suppress(BaseException):  # whatever it is, the outcome is already told
-        _wind_up()
+        wind_up()
     os._exit(code)
 
 
-def _wind_up() -> None:
+def wind_up() -> None:
+    """What a normal end of a process runs."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
 

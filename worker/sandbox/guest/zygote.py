@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from . import cell, image, init, isolation, linux, runner, tree, warden
+from . import cell, heapfile, image, init, isolation, linux, runner, tree, warden
 from .pages import Pages
 
 _MESSAGE: Final = 1 << 16
@@ -43,6 +43,8 @@ class Zygote:
         self._shell: Any = None
         self._filling: list[bytes] = []  #: between the objects of the libraries
         self._pages, self._more_pages = Pages(), Pages()
+        self._ring = -1  #: keeps the pages pinned
+        self.facts: dict[str, Any] = {}  #: what the launcher is told
         self._cells: dict[int, int] = {}  #: runs by process id, of those that are our children
         self._readable: list[str] = []
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if not missing else -1
@@ -66,10 +68,23 @@ class Zygote:
                     self._answer()
 
     def load(self) -> None:
-        """Import what cells use, once."""
+        """Import what cells use, once, and get into the best shape to be forked from."""
         home = isolation.AREA
         if self._level < 2:
             home = tempfile.mkdtemp(prefix=f"codeexec-{self._config['mark']}-zygote-")
+        self._import(home)
+        if self._level >= 2:
+            keep = "env" in self._config["guards_off"]
+            cell.settle(self._shell, isolation.HOME, "/tmp", keep_environment=keep)  # noqa: S108
+        self.facts = self._describe()
+        self._arrange(home)
+        if self._level < 2:
+            import shutil
+
+            os.chdir("/")
+            shutil.rmtree(home, ignore_errors=True)
+
+    def _import(self, home: str) -> None:
         os.environ.update({**cell.THREADS, "MPLBACKEND": cell.MPLBACKEND, "HOME": home, "TMPDIR": home})
         os.chdir(home)
         self._shell = runner.make_shell(str(Path(home, ".ipython")))
@@ -86,24 +101,41 @@ class Zygote:
         runner.rehearse(self._shell)
         tempfile.tempdir = None
         self._readable = isolation.readable_roots()
-        if self._level < 2:
-            import shutil
 
-            os.chdir("/")
-            shutil.rmtree(home, ignore_errors=True)
-        else:
-            keep = "env" in self._config["guards_off"]
-            cell.settle(self._shell, isolation.HOME, "/tmp", keep_environment=keep)  # noqa: S108
+    def _arrange(self, home: str) -> None:
+        """Put the memory in order; nothing that is needed once only may come after."""
         gc.collect()
         self._filling = image.fill_holes()
+        objects = heapfile.objects()
         gc.freeze()
         image.merge_mappings()
-        image.collapse()
-        self._pages = Pages.learn(partial(runner.typical, self._shell, 1))
-        self._more_pages = Pages.learn(partial(runner.typical, self._shell))
+        heapfile.move(objects)
+        self._pages = Pages.learn(partial(self._scout, home, 1))
+        self._more_pages = Pages.learn(partial(self._scout, home, 2), self._pages)
+        self._ring = self._pages.inherit()
 
-    def describe(self) -> dict[str, Any]:
-        """What the launcher is told of it."""
+    def _scout(self, home: str, cells: int, out: int) -> int:
+        """Live like a cell with nobody listening; returns where the descriptor ``out`` is in the end."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        fds = [out, null, null, null]
+        if self._level >= 2:
+            linux.unshare(linux.CLONE_NEWNS)
+            fds = [self._pid_namespace, os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC), *fds]
+        else:
+            home = tempfile.mkdtemp(dir=home)
+            fds = [null, *fds]
+        request = {
+            "uid": isolation.INSIDE_UID if self._level >= 2 else 0,
+            "limits": {},
+            "network": False,
+            "home": home,
+            "unseen_memory": False,
+            "guards_off": self._config["guards_off"],
+        }
+        return cell.scout(self._spawn(request, fds), cells)
+
+    def _describe(self) -> dict[str, Any]:
+        """What the launcher is told."""
         from importlib.metadata import distributions
 
         names = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()})

@@ -1,0 +1,160 @@
+"""The zygote's heap as a file in memory that nobody can write to, mapped so that each process has its own changes.
+
+Of ordinary memory a fork copies the table of every page, and the end of the child takes each apart again: for the heap
+with the libraries 20,000. Of a mapped file it copies only what the parent itself has used since; a child finds the rest
+when it needs it, in pages of 2 MB.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import gc
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from . import chain, image, linux
+
+_HUGE: Final = 2 << 20
+_PAGE: Final = mmap.PAGESIZE
+#: allocators of others than Python and the C library take more than this at a time, and count on zeros where they had
+#: given memory back; a smaller gap between objects can hold none of theirs (bytes)
+_GAP: Final = 1 << 20
+#: half of what the kernel writes in a call at most (bytes)
+_MOST: Final = 1 << 30
+_MAP_FIXED: Final = 0x10
+_FAILED: Final = ctypes.c_void_p(-1).value
+_MADV_POPULATE_READ: Final = 22
+_MADV_COLLAPSE: Final = 25
+_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_RIGHTS: Final = mmap.PROT_READ | mmap.PROT_WRITE
+NAME: Final = "/memfd:zygote"
+_mmap: Final = linux.libc.mmap
+_mmap.restype = ctypes.c_void_p
+
+#: what may be allocated between two looks at the heap (bytes)
+_SLACK: Final = 2 * _HUGE
+
+#: start and end
+Area = tuple[int, int]
+
+
+def objects() -> list[int]:
+    """Addresses of pages with objects that the garbage collector knows; none of those that are frozen."""
+    return sorted({id(one) // _PAGE * _PAGE for one in gc.get_objects()})
+
+
+def move(pages: Sequence[int]) -> bool:
+    """Move the heap, if that can be done here; tried in a fork first, because there is no way back.
+
+    Args:
+        pages: from :func:`objects`.
+
+    Returns:
+        whether it was moved
+    """
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    areas = _areas(pages)
+    if threads > 1 or not chain.possible() or _size(areas) > _MOST:
+        return False
+    try:
+        file = os.memfd_create(NAME.partition(":")[2], os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError:
+        return False
+    try:
+        os.posix_fallocate(file, 0, _size(areas) + _SLACK)
+        _use_huge_pages(file)
+        if not _survives(file, pages):
+            return False
+        size = _exchange(file, _areas(pages))
+        os.ftruncate(file, -(-size // _HUGE) * _HUGE)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+        return size > 0
+    except OSError:
+        return False  # no room: nothing after the exchange can fail
+    finally:
+        os.close(file)
+
+
+def _survives(file: int, pages: Sequence[int]) -> bool:
+    """Whether a fork of this process that does it lives on, with all its objects."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            areas = _areas(pages)
+            if _exchange(file, areas):
+                gc.collect()
+                gone = sum(end - start for start, end in _outside(areas))
+                os._exit(0 if not gone else 2)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _outside(areas: Iterable[Area]) -> Iterator[Area]:
+    files = [(mapping.start, mapping.end) for mapping in image.mappings() if mapping.file.startswith(NAME)]
+    return (area for area in areas if not any(start <= area[0] and area[1] <= end for start, end in files))
+
+
+def _areas(pages: Sequence[int]) -> list[Area]:
+    """The heap of the C library, and the parts of other memory where objects lie close together."""
+    found: list[Area] = []
+    clusters = list(_clusters(pages))
+    for mapping in image.mappings():
+        if mapping.rights != "rw-p":
+            continue
+        if mapping.file == "[heap]":
+            found.append((mapping.start, mapping.end))
+        elif not mapping.file or mapping.file.startswith("[anon:"):
+            inside = ((max(start, mapping.start), min(end, mapping.end)) for start, end in clusters)
+            found += [(start, end) for start, end in inside if start < end]
+    return found
+
+
+def _clusters(pages: Sequence[int]) -> Iterator[Area]:
+    start = last = pages[0]
+    for page in pages:
+        if page - last > _GAP:
+            yield start, last + _PAGE
+            start = page
+        last = page
+    yield start, last + _PAGE
+
+
+def _size(areas: Iterable[Area]) -> int:
+    return sum(end - start for start, end in areas)
+
+
+def _exchange(file: int, areas: Sequence[Area]) -> int:
+    """Write the areas to the file and map it in their place, before anything in them can change.
+
+    Returns:
+        bytes moved; 0 if the file has no room for them
+    """
+    writes: list[chain.Call] = []
+    maps: list[chain.Call] = []
+    size = 0
+    for start, end in areas:
+        writes.append((linux.libc.pwrite, (file, start, end - start, size)))
+        maps.append((_mmap, (start, end - start, _RIGHTS, mmap.MAP_PRIVATE | _MAP_FIXED, file, size)))
+        size += end - start
+    if size > os.fstat(file).st_size:
+        return 0
+    chain.call([*writes, *maps])
+    return size
+
+
+def _use_huge_pages(file: int) -> None:
+    """Where the kernel can: it wants to see the file mapped at an address that is a multiple of theirs."""
+    size = os.fstat(file).st_size
+    room = _mmap(None, ctypes.c_size_t(size + _HUGE), 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, ctypes.c_long(0))
+    if room == _FAILED:
+        return
+    start = ctypes.c_void_p(-(-room // _HUGE) * _HUGE)
+    length = ctypes.c_size_t(size)
+    _mmap(start, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, file, ctypes.c_long(0))
+    for advice in (_MADV_POPULATE_READ, _MADV_COLLAPSE):
+        linux.libc.madvise(start, length, advice)
+    linux.libc.munmap(ctypes.c_void_p(room), ctypes.c_size_t(size + _HUGE))
