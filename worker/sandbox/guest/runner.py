@@ -175,8 +175,9 @@ def reseed() -> None:
         torch.seed()
 
 
-#: what cells do, the most usual first
+#: what cells do, the most usual first; IPython has a way of its own for those of a single line
 _TYPICAL: Final = (
+    ("", "1 + 1"),
     ("", "import sys\nprint(sys.version)\n1 + 1"),
     ("pandas", "import pandas\npandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']})"),
 )

@@ -110,8 +110,8 @@ class Zygote:
         gc.freeze()
         image.merge_mappings()
         heapfile.move(objects)
-        self._pages = Pages.learn(partial(self._scout, home, 1))
-        self._more_pages = Pages.learn(partial(self._scout, home, 2), self._pages)
+        self._pages = Pages.learn(partial(self._scout, home, 2))
+        self._more_pages = Pages.learn(partial(self._scout, home, 3), self._pages)
         self._ring = self._pages.inherit()
 
     def _scout(self, home: str, cells: int, out: int) -> int:
