@@ -204,12 +204,13 @@ class Launcher:
             run.kill()
 
     def on_cell_end(self, box: Box) -> None:
-        """Answer at once: that need not wait until the kernel has taken the namespaces apart."""
+        """Answer at once: that need not wait until the kernel has taken the namespaces apart, nor compete with it."""
         run = self._run_of(box)
-        box.kill()
         if run:
             run.finish(self._report)
             self._settle(run)
+        box.kill()
+        if run:
             self._refill()
 
     def on_gone(self, box: Box) -> bool:

@@ -15,6 +15,8 @@ from .collector import Collector
 
 #: how long atexit handlers and threads may go on after the cell has ended (seconds)
 EXIT_GRACE_S: Final = 1.0
+#: how long output is held back, so that what follows at once, the end for one, goes with it (seconds)
+_TOGETHER_S: Final = 0.002
 #: how often what the kernel does not limit is measured (seconds)
 SAMPLE_S: Final = 0.04
 #: how long killing may take before it is done by force, then given up (seconds)
@@ -40,6 +42,7 @@ class Run:
         self.soft_sent = self.done = self.told = False
         self._asked = self._started = self._ended = 0.0
         self._next_sample = self._kill_by = self._grace_end = 0.0
+        self._flush_by = float("inf")  #: when output that was held back goes out
         self._peak = 0
         self._full = ""  #: which limit of disk space was last seen used up
         self._cpu = 0.0
@@ -117,11 +120,18 @@ class Run:
         if self.collector.end is not None and not self._grace_end:
             self._ended = time.monotonic()
             self._grace_end = self._ended + EXIT_GRACE_S
-        for event in self.collector.take():
-            self.send({"op": "event", "event": event})
+        self._pass_on(self.collector.take())
+
+    def _pass_on(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self._out += wire.encode({"op": "event", "event": event})
+        if self._out and self._flush_by == float("inf"):
+            self._flush_by = time.monotonic() + _TOGETHER_S
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        if now >= self._flush_by:
+            self.flush()
         box = self.box
         if box is None or self.request is None or self.done:
             return
@@ -150,12 +160,12 @@ class Run:
     def deadline(self) -> float:
         """When :meth:`tick` has something to do next."""
         if self.box is None or self.request is None or self.done:
-            return float("inf")
+            return self._flush_by
         if self.box.state == "ending":
-            return self._kill_by or float("inf")
+            return min(self._flush_by, self._kill_by or float("inf"))
         limits = self.request["limits"]
         wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
-        return min(self._next_sample, self._grace_end or self._started + wall)
+        return min(self._flush_by, self._next_sample, self._grace_end or self._started + wall)
 
     def _sample(self, box: Box, limits: dict[str, Any]) -> None:
         pids = box.pids()
@@ -245,6 +255,7 @@ class Run:
 
     def flush(self) -> None:
         """Write what the worker will take."""
+        self._flush_by = float("inf")
         with contextlib.suppress(OSError):
             while self._out:
                 sent = self.sock.send(self._out)
@@ -252,8 +263,8 @@ class Run:
 
     @property
     def writing(self) -> bool:
-        """Whether something waits to be written."""
-        return bool(self._out)
+        """Whether something waits for the worker to read on."""
+        return bool(self._out) and self._flush_by == float("inf")
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started if self._started else 0.0

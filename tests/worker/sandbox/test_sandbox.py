@@ -665,9 +665,10 @@ def test_descriptors_of_the_launcher_do_not_grow(sandbox: Sandbox) -> None:
     execute(sandbox, "1")
     assert until(lambda: idle(sandbox))
     before = count()
-    for _ in range(10):
+    for _ in range(20):
         execute(sandbox, "print(1)")
-    assert until(lambda: idle(sandbox) and count() <= before)
+    # a standby may have been on its way when it was counted first: a run that left one would have left twenty
+    assert until(lambda: idle(sandbox) and count() < before + 10)
 
 
 def _tree(sandbox: Sandbox) -> list[int]:

@@ -10,6 +10,7 @@ import resource
 import select
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -181,7 +182,8 @@ def _guard(spawn: Spawn) -> dict[str, Any]:
         _change_user(spawn)
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for kind, soft, hard in _ALWAYS:
+        _limit(kind, soft, hard)
     if rules:
         _probe_folder(spawn, refused=False)
         rules.restrict()
@@ -290,10 +292,8 @@ def _receive(fd: int) -> bytes:
 
 
 def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
-    """Set the kernel's own limits; none can be raised again."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    spent = usage.ru_utime + usage.ru_stime
-    cpu = int(spent + limits["cpu_s"]) + 2
+    """Set the kernel's own limits, as far as they are the run's; none can be raised again."""
+    cpu = int(time.process_time() + limits["cpu_s"]) + 2
     data = int(kernfile.read("/proc/self/statm").split()[5]) * resource.getpagesize()
     # a little below the tree's limit, so that one greedy process gets a MemoryError rather than a kill
     room = data + (int(limits["memory_mb"]) << 20) * 15 // 16
@@ -303,19 +303,30 @@ def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
         (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
         (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
-        (resource.RLIMIT_STACK, 8 * megabyte, 64 * megabyte),
-        (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
-        (resource.RLIMIT_MSGQUEUE, 0, 0),
-        # those that wait, and timers, count for the user, who may be the worker's own
-        (resource.RLIMIT_SIGPENDING, 1024, 1024),
         (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),
-        (resource.RLIMIT_RTPRIO, 0, 0),
-        (resource.RLIMIT_NICE, 0, 0),
     ):
-        _, most = resource.getrlimit(kind)
-        if most != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most), min(hard, most)
+        _limit(kind, soft, hard)
+
+
+#: limits that are the same for every cell
+_ALWAYS: Final = (
+    (resource.RLIMIT_CORE, 0, 0),
+    (resource.RLIMIT_STACK, 8 << 20, 64 << 20),
+    (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
+    (resource.RLIMIT_MSGQUEUE, 0, 0),
+    # those that wait, and timers, count for the user, who may be the worker's own
+    (resource.RLIMIT_SIGPENDING, 1024, 1024),
+    (resource.RLIMIT_RTPRIO, 0, 0),
+    (resource.RLIMIT_NICE, 0, 0),
+)
+
+
+def _limit(kind: int, soft: int, hard: int) -> None:
+    try:
         resource.setrlimit(kind, (soft, hard))
+    except ValueError:  # more than the worker itself may have
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (min(soft, most), min(hard, most)))
 
 
 THREADS: Final = {

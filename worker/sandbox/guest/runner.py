@@ -243,7 +243,8 @@ def leave(code: int) -> NoReturn:
 
 def wind_up() -> None:
     """What a normal end of a process runs."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    if threading.active_count() > 1:
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
 
 

@@ -45,27 +45,39 @@ class Zygote:
         self._pages, self._more_pages = Pages(), Pages()
         self._ring = -1  #: keeps the pages pinned
         self.facts: dict[str, Any] = {}  #: what the launcher is told
-        self._cells: dict[int, int] = {}  #: runs by process id, of those that are our children
+        self._poll = select.poll()
+        self._cells: dict[int, tuple[int, int]] = {}  #: process id and run, by the descriptor that tells of the end
         self._readable: list[str] = []
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if not missing else -1
         self._root = os.getuid() == 0  #: where there are no namespaces
 
     def serve(self) -> NoReturn:
         """Answer the launcher until it is gone."""
-        wake, far = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(far, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(wake, select.POLLIN)
+        self._poll.register(self._control, select.POLLIN)
+        wake = -1
+        if self._level < 2:
+            # orphans of runs come here, too, and there is no descriptor for those
+            wake, far = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+            signal.set_wakeup_fd(far, warn_on_full_buffer=False)
+            self._poll.register(wake, select.POLLIN)
         while True:
-            for fd, _ in poll.poll():
-                if fd == wake:
-                    os.read(wake, 512)
-                    for pid, status, most in tree.reap():
-                        self._tell_end(pid, status, most)
-                else:
+            for fd, _ in self._poll.poll():
+                if fd == self._control.fileno():
                     self._answer()
+                elif fd == wake:
+                    os.read(wake, 512)
+                    tree.reap()  # an init, too: of its run it tells itself
+                else:
+                    self._reap_cell(fd)
+
+    def _reap_cell(self, fd: int) -> None:
+        pid, number = self._cells.pop(fd)
+        self._poll.unregister(fd)
+        os.close(fd)
+        _, status, usage = os.wait4(pid, 0)
+        message = {"op": "ended", "id": number, "status": status, "most": usage.ru_maxrss << 10}
+        self._control.send(json.dumps(message).encode())
 
     def load(self) -> None:
         """Import what cells use, once, and get into the best shape to be forked from."""
@@ -163,13 +175,6 @@ class Zygote:
             self._missing.append("own uid: the interpreter lies below a folder that only root may enter")
         return reachable
 
-    def _tell_end(self, pid: int, status: int, most: int) -> None:
-        # of a run without namespaces the child is its init, which tells the status itself
-        number = self._cells.pop(pid, None)
-        if number is not None:
-            message = {"op": "ended", "id": number, "status": status, "most": most}
-            self._control.send(json.dumps(message).encode())
-
     def _answer(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 16)
         if not data:
@@ -191,12 +196,14 @@ class Zygote:
         if spawn.house:
             linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         if pid > 0:
-            pidfd = os.pidfd_open(pid)
-            op = "spawned"
+            fd = os.pidfd_open(pid)
+            op = "forked" if spawn.house else "spawned"
+            socket.send_fds(self._control, [json.dumps({"op": op, "id": request["id"]}).encode()], [fd])
             if spawn.house:
-                op, self._cells[pid] = "forked", request["id"]
-            socket.send_fds(self._control, [json.dumps({"op": op, "id": request["id"]}).encode()], [pidfd])
-            os.close(pidfd)
+                self._cells[fd] = pid, request["id"]
+                self._poll.register(fd, select.POLLIN)
+            else:
+                os.close(fd)
 
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> init.Spawn:
         names = (*(warden.NAMESPACES if self._level >= 2 else ("control",)), *init.CELL_FDS)
