@@ -27,28 +27,28 @@ class Group:
 
     def __init__(self, memory: Path, pids: Path | None, version: int) -> None:
         self.version = version
-        self._memory, self._pids = memory, pids
-        self._folders = [memory] + ([pids] if pids and pids != memory else [])
+        # text, because every cell needs a dozen of the files and a path costs as much to put together as to open
+        self._memory, self._pids = str(memory), str(pids or "")
+        self._folders = list(dict.fromkeys(folder for folder in (self._memory, self._pids) if folder))
         for folder in self._folders:
-            folder.mkdir()
+            os.mkdir(folder)  # noqa: PTH102
 
     def limit(self, memory_mb: int, tasks: int) -> None:
         """Set the limits; more memory is refused by killing."""
         size = str(memory_mb << 20)
         if self.version == 2:
-            kernfile.write(self._memory / "memory.max", size)
-            _write_if(self._memory / "memory.swap.max", "0")
-            _write_if(self._memory / "memory.oom.group", "1")
+            kernfile.write(f"{self._memory}/memory.max", size)
+            _write_if(f"{self._memory}/memory.swap.max", "0")
+            _write_if(f"{self._memory}/memory.oom.group", "1")
         else:
             # swap is counted together with memory and must never be the smaller limit
-            with contextlib.suppress(OSError):
-                kernfile.write(self._memory / "memory.memsw.limit_in_bytes", "-1")
-            kernfile.write(self._memory / "memory.limit_in_bytes", size)
-            _write_if(self._memory / "memory.memsw.limit_in_bytes", size)
+            _write_if(f"{self._memory}/memory.memsw.limit_in_bytes", "-1")
+            kernfile.write(f"{self._memory}/memory.limit_in_bytes", size)
+            _write_if(f"{self._memory}/memory.memsw.limit_in_bytes", size)
             # what waits in sockets is counted apart, and not at all until it has a limit
-            _write_if(self._memory / "memory.kmem.tcp.limit_in_bytes", _SOCKETS)
+            _write_if(f"{self._memory}/memory.kmem.tcp.limit_in_bytes", _SOCKETS)
         if self._pids:
-            kernfile.write(self._pids / "pids.max", str(tasks))
+            kernfile.write(f"{self._pids}/pids.max", str(tasks))
 
     def doors(self) -> list[int]:
         """Descriptors by which a process with one thread goes in: it writes ``0`` to each.
@@ -57,46 +57,45 @@ class Group:
         rule, and holds up new ones meanwhile. In version 1 a thread that moves nobody but itself is spared that.
         """
         name = "cgroup.procs" if self.version == 2 else "tasks"
-        return [os.open(folder / name, os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
+        return [os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
 
     def holds(self, pid: int) -> bool:
         """Whether a process is inside, by the kernel's own account."""
-        names = [line.rpartition("/")[2] for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines()]
-        return names.count(self._memory.name) == len(self._folders)
+        names = [line.rpartition("/")[2] for line in _read(f"/proc/{pid}/cgroup").splitlines()]
+        return names.count(self._memory.rpartition("/")[2]) == len(self._folders)
 
     def oom_kills(self) -> int:
         """How often the kernel killed for want of memory."""
         name = "memory.events" if self.version == 2 else "memory.oom_control"
-        for line in _read(self._memory / name).splitlines():
+        for line in _read(f"{self._memory}/{name}").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
         return 0
 
     def forks_refused(self) -> int | None:
         """How often a process or thread was refused because there were too many; nothing when nobody counts."""
-        text = _read(self._pids / "pids.events") if self._pids else ""
+        text = _read(f"{self._pids}/pids.events") if self._pids else ""
         return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("max ")), None)
 
     def peak(self) -> int:
         """Most memory used at a time, in bytes; 0 when the kernel does not say."""
         name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
-        text = _read(self._memory / name) or _read(self._memory / "memory.current")
+        text = _read(f"{self._memory}/{name}") or _read(f"{self._memory}/memory.current")
         return int(text) if text.strip().isdigit() else 0
 
     def cpu(self) -> float:
         """Processor seconds of everybody who was ever in it; 0 where this version does not count them here."""
-        text = _read(self._memory / "cpu.stat") if self.version == 2 else ""
+        text = _read(f"{self._memory}/cpu.stat") if self.version == 2 else ""
         return int(text.split()[1]) / 1e6 if text.startswith("usage_usec ") else 0.0
 
     def reset_peak(self) -> None:
         """Forget what the standby used before the code came, as far as the kernel can."""
         if self.version == 1:
-            with contextlib.suppress(OSError):
-                kernfile.write(self._memory / "memory.max_usage_in_bytes", "0")
+            _write_if(f"{self._memory}/memory.max_usage_in_bytes", "0")
 
     def processes(self) -> list[int]:
         """Who is inside."""
-        return [int(pid) for pid in _read(self._memory / "cgroup.procs").split()]
+        return [int(pid) for pid in _read(f"{self._memory}/cgroup.procs").split()]
 
     def remove(self) -> bool:
         """Remove the group; the kernel may need a moment after the last process."""
@@ -104,7 +103,7 @@ class Group:
         for folder in self._folders:
             while True:
                 try:
-                    folder.rmdir()
+                    os.rmdir(folder)  # noqa: PTH106
                     break
                 except FileNotFoundError:
                     break
@@ -229,13 +228,13 @@ def _usable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK)
 
 
-def _write_if(path: Path, text: str) -> None:
-    if path.exists():
-        with contextlib.suppress(OSError):
-            kernfile.write(path, text)
+def _write_if(path: str, text: str) -> None:
+    """Where the kernel has such a file."""
+    with contextlib.suppress(OSError):
+        kernfile.write(path, text)
 
 
-def _read(path: Path) -> str:
+def _read(path: str | Path) -> str:
     try:
         return kernfile.read(path)
     except OSError:
