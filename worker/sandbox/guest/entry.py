@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -58,6 +59,7 @@ class Entry:
         """Enter the namespaces; returns why there are none, if so."""
         with contextlib.suppress(OSError):
             os.setgroups([])
+        _allow_pins()
         if self._config["level"] < 2:
             return self._give_up("namespaces are switched off")
         jail = isolation.Jail(network=self._config["network"])
@@ -111,6 +113,14 @@ class Entry:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
         linux.prctl(linux.PR_SET_DUMPABLE, 1)
+
+
+def _allow_pins() -> None:
+    """Of memory that every run is to have copies of; a cell is allowed next to none."""
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    most = resource.RLIM_INFINITY if os.geteuid() == 0 else most
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
 
 
 def main() -> NoReturn:

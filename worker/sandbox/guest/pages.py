@@ -82,19 +82,15 @@ class Pages:
         known = set(beside.copied) if beside else set()
         return cls([page for page in copied if page not in known], mapped, heap)
 
-    def inherit(self) -> int:
-        """Let the forks of this process have as much of it as possible from the start.
-
-        Returns:
-            a descriptor to be kept open as long as this is to last; -1 where it is not allowed
-        """
+    def inherit(self) -> None:
+        """Let the forks of this process have as much of it as possible from the start, as long as it lives."""
         for part in self._heap:
             linux.libc.madvise(*part)
         try:
-            # of the ring only its table of buffers is wanted: they are pinned
+            # of the ring only its table of buffers is wanted: they are pinned. It stays open until this process ends
             ring = linux.syscall(linux.IO_URING_SETUP, 1, ctypes.create_string_buffer(_RING_PARAMETERS))
         except OSError:
-            return -1
+            return
         buffers = (_Vector * len(self.copied))(*(_Vector(address, _PAGE) for address in self.copied))
         count = len(buffers)
         while count:
@@ -102,9 +98,8 @@ class Pages:
                 linux.syscall(linux.IO_URING_REGISTER, ring, 0, buffers, count)
                 break
             except OSError:
-                count //= 2  # more than this user may pin
+                count = count * 9 // 10  # more than this user may pin
         self._copies = _copies(self.copied[count:])
-        return ring
 
     def take(self, enough: Callable[[], object] = lambda: False) -> None:
         """Copy and map them now; what is refused is taken later, page by page, as without this.

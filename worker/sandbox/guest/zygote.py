@@ -43,7 +43,6 @@ class Zygote:
         self._shell: Any = None
         self._filling: list[bytes] = []  #: between the objects of the libraries
         self._pages, self._more_pages = Pages(), Pages()
-        self._ring = -1  #: keeps the pages pinned
         self.facts: dict[str, Any] = {}  #: what the launcher is told
         self._poll = select.poll()
         self._cells: dict[int, tuple[int, int]] = {}  #: process id and run, by the descriptor that tells of the end
@@ -124,7 +123,7 @@ class Zygote:
         heapfile.move(objects)
         self._pages = Pages.learn(partial(self._scout, home, 2))
         self._more_pages = Pages.learn(partial(self._scout, home, 3), self._pages)
-        self._ring = self._pages.inherit()
+        self._pages.inherit()
 
     def _scout(self, home: str, cells: int, out: int) -> int:
         """Live like a cell with nobody listening; returns where the descriptor ``out`` is in the end."""
