@@ -20,7 +20,7 @@ from .mark import mark
 _START_S: Final = 150.0
 _END_S: Final = 8.0
 _MESSAGE: Final = 1 << 16
-#: bytes that every new socket has room for
+#: bytes of a request that fit in one message
 AT_ONCE: Final = 16 << 10
 
 
@@ -83,7 +83,7 @@ class Connection:
         """A socket on which the launcher takes one request.
 
         Args:
-            start: of the request's frame, at most :data:`AT_ONCE` bytes: already there when the launcher looks.
+            start: of the request's frame, at most :data:`AT_ONCE` bytes: comes with the socket.
 
         Raises:
             OSError: the launcher is gone.
@@ -91,8 +91,7 @@ class Connection:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with far:
             try:
-                near.sendall(start)
-                socket.send_fds(self._control, [b'{"op":"run"}'], [far.fileno()])
+                socket.send_fds(self._control, [start], [far.fileno()])
             except OSError:
                 near.close()
                 raise

@@ -104,15 +104,15 @@ class Launcher:
             data, fds = b"", []
         if not data:
             self._quit()
-        if json.loads(data)["op"] == "run":
-            run = Run(socket.socket(fileno=fds[0]), sample_memory="memory" not in self._config["guards_off"])
-            self._runs.append(run)
-            self._loop.watch(run.sock, lambda: self._on_run(run))
-            self._on_run(run)  # the request is there already, unless it is long
+        run = Run(socket.socket(fileno=fds[0]), sample_memory="memory" not in self._config["guards_off"])
+        self._runs.append(run)
+        self._loop.watch(run.sock, lambda: self._on_run(run))
+        self._on_run(run, data)
 
-    def _on_run(self, run: Run) -> None:
+    def _on_run(self, run: Run, start: bytes = b"") -> None:
+        """Take what the worker sent of a run; the start of the request came with its socket."""
         fresh = run.request is None
-        if not run.read():
+        if not (run.take(start) if start else run.read()):
             # the worker died or lost interest: nobody is left to tell
             run.done = True
             run.kill()

@@ -53,16 +53,25 @@ class Run:
         """Take what the worker sent; false when it is gone."""
         try:
             while data := self.sock.recv(1 << 20):
-                for message in self._decoder.feed(data):
-                    if message["op"] == "run":
-                        self.request, self._asked = message, time.monotonic()
-                    elif message["op"] == "cancel":
-                        self.stop(message.get("reason") or "cancelled")
+                if not self.take(data):
+                    return False
         except BlockingIOError:
             return True
-        except (OSError, wire.BadJson):
+        except OSError:
             return False
         return False
+
+    def take(self, data: bytes) -> bool:
+        """Understand what the worker sent; false when it is nothing a worker sends."""
+        try:
+            for message in self._decoder.feed(data):
+                if message["op"] == "run":
+                    self.request, self._asked = message, time.monotonic()
+                elif message["op"] == "cancel":
+                    self.stop(message.get("reason") or "cancelled")
+        except wire.BadJson:
+            return False
+        return True
 
     def start(self, box: Box, limits: dict[str, Any]) -> None:
         """Hand the code to a standby and start the clocks."""

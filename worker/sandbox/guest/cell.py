@@ -35,12 +35,13 @@ def main(spawn: Spawn) -> NoReturn:
     try:
         code_fd = _prepare(spawn)
         _take_more(spawn, code_fd)
+        data = _data()
     except BaseException:
         _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
         os._exit(70)
     request = json.loads(_receive(code_fd))
     os.close(code_fd)
-    _limits(spawn, request["limits"])
+    _limits(spawn, request["limits"], data)
     if spawn.house and spawn.unseen_memory:
         anchor.drop()
     runner.channel.fd = EVENTS_FD
@@ -291,10 +292,14 @@ def _receive(fd: int) -> bytes:
     return bytes(data)
 
 
-def _limits(spawn: Spawn, limits: dict[str, Any]) -> None:
+def _data() -> int:
+    """Bytes of memory of its own that this process has asked for."""
+    return int(kernfile.read("/proc/self/statm").split()[5]) * resource.getpagesize()
+
+
+def _limits(spawn: Spawn, limits: dict[str, Any], data: int) -> None:
     """Set the kernel's own limits, as far as they are the run's; none can be raised again."""
     cpu = int(time.process_time() + limits["cpu_s"]) + 2
-    data = int(kernfile.read("/proc/self/statm").split()[5]) * resource.getpagesize()
     # a little below the tree's limit, so that one greedy process gets a MemoryError rather than a kill
     room = data + (int(limits["memory_mb"]) << 20) * 15 // 16
     megabyte = 1 << 20
