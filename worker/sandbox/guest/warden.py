@@ -6,7 +6,6 @@ collects orphans. The zygote proper, with all its libraries, is its child. When 
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import select
@@ -15,10 +14,10 @@ import socket
 from typing import Any, Final, NoReturn
 
 from . import isolation, linux, tree
-from .pages import Pages
 
 _MESSAGE: Final = 1 << 16
-_LIMITS: Final = {"disk_mb": 1, "inodes": 16, "shm_mb": 1}
+
+
 #: what a house consists of: the zygote's fork enters the namespace of processes, the cell that of mounts
 NAMESPACES: Final = ("pid", "mnt")
 
@@ -44,9 +43,6 @@ class Warden:
         """Serve until launcher or zygote is gone."""
         # process 1 of a house shows its network to the cell, whoever owns it: it must not be the host's
         linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP)
-        gc.collect()
-        gc.freeze()
-        Pages.learn(self._scout).inherit()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -58,15 +54,6 @@ class Warden:
                         os._exit(1)
                 else:
                     self._answer()
-
-    def _scout(self, out: int) -> int:
-        """Do all that is done for a run, in a fork that is thrown away."""
-        request = json.dumps({"id": 0, "uid": isolation.INSIDE_UID, "limits": _LIMITS})
-        house, *_ = self._build(json.loads(request))
-        signal.pidfd_send_signal(house, signal.SIGKILL)
-        self._return()
-        _settle({out})
-        return out
 
     def _answer(self) -> None:
         data = self._control.recv(_MESSAGE)
@@ -108,21 +95,17 @@ def _namespace(name: str) -> int:
     return os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _settle(keep: set[int]) -> None:
-    signal.set_wakeup_fd(-1)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    linux.close_fds(keep)
-    linux.drop_capabilities()
-
-
 def _collect_orphans() -> NoReturn:
     """Be process 1 of a run until it is killed: what the cell leaves behind becomes its child, and ends here.
 
     A process whose children nobody waits for loses the processor time they used, which counts for the cell.
     """
     try:
-        _settle(set())
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        linux.close_fds(set())
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        linux.drop_capabilities()
         while True:
             try:
                 os.wait()
