@@ -108,8 +108,10 @@ def _areas(pages: Sequence[int]) -> list[Area]:
         if mapping.file == "[heap]":
             found.append((mapping.start, mapping.end))
         elif not mapping.file or mapping.file.startswith("[anon:"):
-            inside = ((max(start, mapping.start), min(end, mapping.end)) for start, end in clusters)
-            found += [(start, end) for start, end in inside if start < end]
+            for start, end in clusters:
+                if start < mapping.end and end > mapping.start:
+                    first = mapping.start if start - mapping.start < _GAP else start
+                    found.append((first, mapping.end if mapping.end - end < _GAP else end))
     return found
 
 

@@ -156,9 +156,14 @@ def drop_bounding_set() -> None:
             break  # refused, or beyond the last that this kernel knows
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for this process and whatever it executes."""
-    drop_bounding_set()
+def drop_capabilities(*, bounding: bool = True) -> None:
+    """Give up every capability, for this process and whatever it executes.
+
+    Args:
+        bounding: also what a program that it executes could gain.
+    """
+    if bounding:
+        drop_bounding_set()
     prctl(PR_CAP_AMBIENT, 4)
     header = struct.pack("Ii", 0x20080522, 0)
     syscall(_NUMBERS[machine()]["capset"], header, struct.pack("IIIIII", 0, 0, 0, 0, 0, 0))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from . import cell, heapfile, image, init, isolation, linux, runner, tree, warden
-from .pages import Pages
+from .pages import Pages, learn
 
 _MESSAGE: Final = 1 << 16
 
@@ -121,9 +121,14 @@ class Zygote:
         gc.freeze()
         image.merge_mappings()
         heapfile.move(objects)
-        self._pages = Pages.learn(partial(self._scout, home, 2))
-        self._more_pages = Pages.learn(partial(self._scout, home, 3), self._pages)
+        copied, _ = learn(partial(self._scout, home, 2))
+        self._pages = Pages(copied)
         self._pages.inherit()
+        # with those there, others need not be mapped
+        self._pages.map(learn(partial(self._scout, home, 2))[1])
+        known = set(copied)
+        copied, mapped = learn(partial(self._scout, home, 3))
+        self._more_pages = Pages([page for page in copied if page not in known], mapped)
 
     def _scout(self, home: str, cells: int, out: int) -> int:
         """Live like a cell with nobody listening; returns where the descriptor ``out`` is in the end."""
