@@ -7,7 +7,6 @@ user would write by hand; then how many fresh sandboxes two slots give in a seco
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shutil
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ import psutil
 from benchmarks.peers import BWRAP, IMPORTS
 from benchmarks.timing import Ratio, Series, in_turns
 from codeexec_magic.limits import Limits
+from worker.footprint import together_mb
 from worker.sandbox import Cell, Sandbox
 
 SLOTS = 2
@@ -100,13 +100,9 @@ def per_second(sandbox: Sandbox, rounds: int) -> float:
 
 
 def parked_mb(sandbox: Sandbox) -> float:
-    """What warden, zygote and standbys hold when nothing runs, shared pages divided among those who share them."""
+    """What warden, zygote and standbys hold when nothing runs, shared pages counted once and the heap's file whole."""
     time.sleep(1.0)  # standbys that have nothing to do take more pages
-    total = 0
-    for process in psutil.Process(sandbox.pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_full_info().pss
-    return total / 2**20
+    return together_mb(process.pid for process in psutil.Process(sandbox.pid).children(recursive=True))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from codeexec_magic.errors import ServerNotFound
 from codeexec_magic.local import server
+from worker.sandbox import guest
 
 T = TypeVar("T")
 
@@ -163,3 +166,20 @@ def private_server(directory: Path) -> PrivateServer:
     except ServerNotFound:
         missing("a server binary")
         raise
+
+
+#: registers the package without the rest of the project, as the zygote has it
+_GUEST = f"""
+import ctypes, gc, json, os, sys, types
+package = types.ModuleType("guest"); package.__path__ = [{str(Path(guest.__file__).parent)!r}]
+sys.modules["guest"] = package
+from guest import chain, heapfile, image, linux, pages
+"""
+
+
+def in_guest(code: str) -> Any:
+    """What the code, which has the zygote's modules, prints as JSON: from a fresh interpreter, that may break."""
+    command = [sys.executable, "-I", "-S", "-c", _GUEST + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
+
+from .sandbox.guest import heapfile
 
 #: reading the memory of a tree of processes costs milliseconds: not with every heartbeat (seconds)
 _MEMORY_S = 15.0
@@ -44,17 +47,43 @@ def memory_mb(pid: int) -> float:
     """Memory of a process and all below it, shared pages counted once."""
     try:
         top = psutil.Process(pid)
-        pids = [pid, *(one.pid for one in top.children(recursive=True))]
+        return together_mb([pid, *(one.pid for one in top.children(recursive=True))])
     except psutil.Error:
         return 0.0
-    return sum(map(_share_kb, pids)) / 1024
 
 
-def _share_kb(pid: int) -> float:
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return float(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass  # gone meanwhile, or not ours to read: counted as nothing
-    return 0.0
+def together_mb(pids: Iterable[int]) -> float:
+    """Memory of processes, what they share with each other counted once.
+
+    The zygote's heap is a file in memory, which counts whole, also where nobody has it mapped.
+
+    Args:
+        pids: parents before their children.
+    """
+    own = shared = file = 0.0
+    for pid in pids:
+        try:
+            sizes = dict(_sizes_kb(Path(f"/proc/{pid}/smaps_rollup")))
+            # of the first that has it, which is the zygote: a cell could call anything so
+            file = file or _heap_file_kb(Path(f"/proc/{pid}/maps"))
+        except (OSError, ValueError, IndexError):
+            continue  # gone meanwhile, or not ours to read: counted as nothing
+        part = sizes.get("Pss_Shmem", 0.0)
+        own, shared = own + sizes.get("Pss", 0.0) - part, shared + part
+    return (own + max(shared, file)) / 1024
+
+
+def _sizes_kb(path: Path) -> Iterator[tuple[str, float]]:
+    for line in path.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name in ("Pss", "Pss_Shmem"):
+            yield name, float(rest.split()[0])
+
+
+def _heap_file_kb(path: Path) -> float:
+    size = 0
+    for line in path.read_text().splitlines():
+        if line.endswith(f"{heapfile.NAME} (deleted)"):
+            start, _, end = line.split(None, 1)[0].partition("-")
+            size += int(end, 16) - int(start, 16)
+    return size / 1024

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 from support import PrivateServer
 
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.monitor import Query, read
-from worker.footprint import Footprint, memory_mb
+from worker.footprint import Footprint, memory_mb, together_mb
 from worker.sampler import Sampler
+from worker.sandbox import Sandbox
+from worker.sandbox.guest import heapfile
 
 
 def test_memory_counts_children() -> None:
@@ -29,6 +33,16 @@ def test_memory_counts_children() -> None:
     finally:
         child.communicate()
     assert memory_mb(child.pid) == 0.0
+
+
+def test_the_heap_of_the_sandboxes_counts_once_and_whole() -> None:
+    """The file that the zygote's heap is in is part of the memory, also as far as nobody has it mapped."""
+    with Sandbox(slots=1, probe=False) as sandbox:
+        pids = [sandbox.pid, *(one.pid for one in psutil.Process(sandbox.pid).children(recursive=True))]
+        shares = sum(psutil.Process(pid).memory_full_info().pss for pid in pids) / 2**20
+        if not any(heapfile.NAME in Path(f"/proc/{pid}/maps").read_text() for pid in pids):
+            pytest.skip("the heap is not in a file here")
+        assert shares + 20 < together_mb(pids) < shares + 120
 
 
 def test_starts_are_totals() -> None:

@@ -1,0 +1,97 @@
+"""The zygote's heap as a file: in a process of its own, because there is no way back."""
+
+from __future__ import annotations
+
+import pytest
+from support import in_guest
+
+
+@pytest.fixture(autouse=True)
+def _possible() -> None:
+    if not in_guest("print(json.dumps(chain.possible()))"):
+        pytest.skip("this C library has no makecontext")
+
+
+def test_objects_survive_the_move_and_forks_have_their_own() -> None:
+    """Everything reads the same after it, what a fork changes stays its own, and the file takes no more writes."""
+    code = """
+big = {number: [str(number), (number, float(number))] for number in range(200_000)}
+before = hash(tuple((key, value[0], value[1]) for key, value in big.items()))
+moved = heapfile.move(heapfile.objects())
+same = before == hash(tuple((key, value[0], value[1]) for key, value in big.items()))
+pid = os.fork()
+if pid == 0:
+    big[7][0] = "changed"
+    big.update({-number: [number] for number in range(1, 50_000)})
+    gc.collect()
+    os._exit(0 if big[7][0] == "changed" and len(big) == 249_999 else 1)
+fork = os.waitpid(pid, 0)[1]
+more = [object() for _ in range(100_000)]
+del big[8]
+gc.collect()
+sizes = [one.end - one.start for one in image.mappings() if one.file.startswith(heapfile.NAME)]
+shared = [one.rights for one in image.mappings() if one.file.startswith(heapfile.NAME)]
+print(json.dumps([moved, same, fork, big[7][0], sum(sizes), sorted(set(shared))]))
+"""
+    moved, same, fork, kept, size, rights = in_guest(code)
+    assert moved
+    assert same
+    assert fork == 0
+    assert kept == "7"
+    assert size > 20 << 20  # most of what the objects take
+    assert rights == ["rw-p"]
+
+
+def test_the_file_cannot_be_written_to() -> None:
+    """Whoever should get hold of the file itself finds it sealed."""
+    code = """
+found = []
+make = os.memfd_create
+os.memfd_create = lambda *args: found.append(make(*args)) or os.dup(found[0])
+moved = heapfile.move(heapfile.objects())
+try:
+    os.pwrite(found[0], b"x", 0)
+    refused = False
+except PermissionError:
+    refused = True
+print(json.dumps([moved, refused]))
+"""
+    assert in_guest(code) == [True, True]
+
+
+def test_a_process_with_threads_is_left_as_it_is() -> None:
+    """Another thread could write to the heap while it is exchanged."""
+    code = """
+import threading
+hold = threading.Event()
+thread = threading.Thread(target=hold.wait)
+thread.start()
+moved = heapfile.move(heapfile.objects())
+hold.set()
+print(json.dumps([moved, [one.file for one in image.mappings() if one.file.startswith(heapfile.NAME)]]))
+"""
+    assert in_guest(code) == [False, []]
+
+
+def test_what_does_not_survive_in_a_fork_is_not_done() -> None:
+    """Where the exchange fails, the process that was to be spared goes on with the heap it had."""
+    code = """
+exchange = heapfile._exchange
+def broken(file, areas):
+    os.kill(os.getpid(), 11)
+heapfile._exchange = broken
+moved = heapfile.move(heapfile.objects())
+print(json.dumps([moved, [one.file for one in image.mappings() if one.file.startswith(heapfile.NAME)]]))
+"""
+    assert in_guest(code) == [False, []]
+
+
+def test_objects_far_apart_are_moved_without_what_lies_between() -> None:
+    """Between objects that are more than a mebibyte apart may lie another allocator's memory."""
+    code = """
+page = heapfile._PAGE
+found = list(heapfile._clusters([0x10000, 0x10000 + page, 0x10000 + heapfile._GAP * 3]))
+print(json.dumps(found))
+"""
+    page, gap = 4096, 1 << 20
+    assert in_guest(code) == [[0x10000, 0x10000 + 2 * page], [0x10000 + 3 * gap, 0x10000 + 3 * gap + page]]
