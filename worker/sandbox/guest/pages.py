@@ -35,6 +35,10 @@ _AROUND: Final = 16
 _AT_ONCE: Final = 256
 #: size of ``struct io_uring_params``
 _RING_PARAMETERS: Final = 120
+_REGISTER_BUFFERS: Final = 0
+_UNREGISTER_BUFFERS: Final = 1
+#: of what a user may pin so much is left to his other programs (bytes)
+_SPARE: Final = 1 << 20
 #: above it lies what the kernel shows to everybody
 _USER_END: Final = 1 << 47
 _PRESENT: Final = 1 << 63
@@ -70,14 +74,14 @@ class Pages:
             ring = linux.syscall(linux.IO_URING_SETUP, 1, ctypes.create_string_buffer(_RING_PARAMETERS))
         except OSError:
             return
-        buffers = (_Vector * len(self._copied))(*(_Vector(address, _PAGE) for address in self._copied))
-        count = len(buffers)
-        while count:
-            try:
-                linux.syscall(linux.IO_URING_REGISTER, ring, 0, buffers, count)
-                break
-            except OSError:
+        count = len(self._copied)
+        with mmap.mmap(-1, _SPARE) as room:
+            spare = _Vector(ctypes.addressof(ctypes.c_char.from_buffer(room)), _SPARE)
+            while count and not _pin(ring, [spare, *(_Vector(page, _PAGE) for page in self._copied[:count])]):
                 count = count * 9 // 10  # more than this user may pin
+            if count:
+                linux.syscall(linux.IO_URING_REGISTER, ring, _UNREGISTER_BUFFERS, None, 0)
+                count *= _pin(ring, [_Vector(page, _PAGE) for page in self._copied[:count]])
         self._copies = _vectors(self._copied[count:])
 
     def take(self, enough: Callable[[], object] = lambda: False) -> None:
@@ -128,6 +132,15 @@ def learn(live: Callable[[int], int]) -> tuple[list[int], list[int]]:
     os.waitpid(pid, 0)
     copied, mapped = json.loads(told) if told else ([], [])
     return copied, mapped
+
+
+def _pin(ring: int, buffers: Sequence[_Vector]) -> bool:
+    try:
+        count = len(buffers)
+        linux.syscall(linux.IO_URING_REGISTER, ring, _REGISTER_BUFFERS, (_Vector * count)(*buffers), count)
+    except OSError:
+        return False
+    return True
 
 
 def _vectors(pages: Sequence[int]) -> list[ctypes.Array[_Vector]]:
