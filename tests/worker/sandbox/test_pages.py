@@ -47,3 +47,15 @@ print(json.dumps([without, len(copied), asked, faults(live), len(learned._copies
     assert learned >= 300
     assert asked < 30
     assert inherited < 60 or left  # where pinning is not allowed they are still to be asked for
+
+
+def test_where_nothing_may_be_pinned_pages_are_asked_for() -> None:
+    """A kernel that refuses the ring leaves everything to be copied by each fork itself."""
+    code = """
+linux.IO_URING_SETUP = 9999
+learned = pages.Pages([page for page in heapfile.objects()])
+learned.inherit()
+print(json.dumps([sum(map(len, learned._copies)), len(learned._copied)]))
+"""
+    left, all_of_them = in_guest(code)
+    assert left == all_of_them > 0

@@ -26,7 +26,6 @@ _GAP: Final = 1 << 20
 _MOST: Final = 1 << 30
 _MAP_FIXED: Final = 0x10
 _FAILED: Final = ctypes.c_void_p(-1).value
-_MADV_POPULATE_READ: Final = 22
 _MADV_COLLAPSE: Final = 25
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _RIGHTS: Final = mmap.PROT_READ | mmap.PROT_WRITE
@@ -64,9 +63,8 @@ def move(pages: Sequence[int]) -> bool:
     except OSError:
         return False
     try:
-        os.posix_fallocate(file, 0, _size(areas) + _SLACK)
-        _use_huge_pages(file)
-        if not _survives(file, pages):
+        _allocate(file, _size(areas) + _SLACK)
+        if not _survives(file, min(areas, key=lambda area: area[1] - area[0])):
             return False
         size = _exchange(file, _areas(pages))
         os.ftruncate(file, -(-size // _HUGE) * _HUGE)
@@ -78,24 +76,24 @@ def move(pages: Sequence[int]) -> bool:
         os.close(file)
 
 
-def _survives(file: int, pages: Sequence[int]) -> bool:
-    """Whether a fork of this process that does it lives on, with all its objects."""
+def split(pages: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Which of these pages, by their addresses, belong to the heap, and which do not."""
+    files = [mapping for mapping in image.mappings() if mapping.file.startswith(NAME)]
+    inside = {page for page in pages if any(one.start <= page < one.end for one in files)}
+    return sorted(inside), [page for page in pages if page not in inside]
+
+
+def _survives(file: int, area: Area) -> bool:
+    """Whether a fork of this process that does it with one area lives on."""
     pid = os.fork()
     if pid == 0:
         try:
-            areas = _areas(pages)
-            if _exchange(file, areas):
-                gc.collect()
-                gone = sum(end - start for start, end in _outside(areas))
-                os._exit(0 if not gone else 2)
+            _exchange(file, [area])
+            files = [(mapping.start, mapping.end) for mapping in image.mappings() if mapping.file.startswith(NAME)]
+            os._exit(0 if files == [area] else 2)
         finally:
             os._exit(1)
     return os.waitpid(pid, 0)[1] == 0
-
-
-def _outside(areas: Iterable[Area]) -> Iterator[Area]:
-    files = [(mapping.start, mapping.end) for mapping in image.mappings() if mapping.file.startswith(NAME)]
-    return (area for area in areas if not any(start <= area[0] and area[1] <= end for start, end in files))
 
 
 def _areas(pages: Sequence[int]) -> list[Area]:
@@ -148,15 +146,22 @@ def _exchange(file: int, areas: Sequence[Area]) -> int:
     return size
 
 
-def _use_huge_pages(file: int) -> None:
-    """Where the kernel can: it wants to see the file mapped at an address that is a multiple of theirs."""
-    size = os.fstat(file).st_size
+def _allocate(file: int, size: int) -> None:
+    """Give the file its memory, in huge pages where the kernel can, so that nothing can be lacking later.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    size = -(-size // _HUGE) * _HUGE
+    os.ftruncate(file, size)
+    # a huge page takes the place of ordinary ones, of one at least
+    for offset in range(0, size, _HUGE):
+        os.pwrite(file, b"\0", offset)
+    # and wants to see the file mapped at an address that is a multiple of its size
     room = _mmap(None, ctypes.c_size_t(size + _HUGE), 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, ctypes.c_long(0))
-    if room == _FAILED:
-        return
-    start = ctypes.c_void_p(-(-room // _HUGE) * _HUGE)
-    length = ctypes.c_size_t(size)
-    _mmap(start, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, file, ctypes.c_long(0))
-    for advice in (_MADV_POPULATE_READ, _MADV_COLLAPSE):
-        linux.libc.madvise(start, length, advice)
-    linux.libc.munmap(ctypes.c_void_p(room), ctypes.c_size_t(size + _HUGE))
+    if room != _FAILED:
+        start, length = ctypes.c_void_p(-(-room // _HUGE) * _HUGE), ctypes.c_size_t(size)
+        _mmap(start, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, file, ctypes.c_long(0))
+        linux.libc.madvise(start, length, _MADV_COLLAPSE)
+        linux.libc.munmap(ctypes.c_void_p(room), ctypes.c_size_t(size + _HUGE))
+    os.posix_fallocate(file, 0, size)

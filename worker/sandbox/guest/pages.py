@@ -166,20 +166,26 @@ class _PageMap:
             at += size
         os.close(file)
 
-    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
-        """Address and entry of each page, and whether it may be written to."""
-        entries = iter(memoryview(self._entries).cast("Q"))
+    def of_areas(self) -> Iterator[tuple[image.Mapping, memoryview]]:
+        """Each area with the entries of its pages."""
+        view, at = memoryview(self._entries).cast("Q"), 0
         for area in self._areas:
-            for page, entry in zip(range(area.start, area.end, _PAGE), entries, strict=False):
-                yield page, entry, area.rights[1] == "w"
+            count = (area.end - area.start) // _PAGE
+            yield area, view[at : at + count]
+            at += count
 
 
 def _new(before: _PageMap, after: _PageMap) -> tuple[list[int], list[int]]:
     copied: list[int] = []
     mapped: dict[int, int] = {}
-    for (page, then, writable), (_, now, _) in zip(before, after, strict=True):
-        if now & _PRESENT and now & _FILE and not then & _PRESENT:
-            mapped.setdefault(page // _PAGE // _AROUND, page)
-        elif now & _PRESENT and now & _EXCLUSIVE and not now & _FILE and writable:
-            copied.append(page)
+    for (area, then), (_, now) in zip(before.of_areas(), after.of_areas(), strict=True):
+        for number, entry in enumerate(now):
+            if entry < _PRESENT:
+                continue  # its bit is the highest
+            page = area.start + number * _PAGE
+            if entry & _FILE:
+                if then[number] < _PRESENT:
+                    mapped.setdefault(page // _PAGE // _AROUND, page)
+            elif entry & _EXCLUSIVE and area.rights[1] == "w":
+                copied.append(page)
     return copied, list(mapped.values())

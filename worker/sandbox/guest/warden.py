@@ -6,6 +6,7 @@ collects orphans. The zygote proper, with all its libraries, is its child. When 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -16,8 +17,6 @@ from typing import Any, Final, NoReturn
 from . import isolation, linux, tree
 
 _MESSAGE: Final = 1 << 16
-
-
 #: what a house consists of: the zygote's fork enters the namespace of processes, the cell that of mounts
 NAMESPACES: Final = ("pid", "mnt")
 
@@ -32,28 +31,29 @@ class Warden:
             control: the launcher asks here.
             zygote: process id of the child that must live.
         """
-        self._control, self._zygote = control, zygote
+        self._control, self._zygote = control, os.pidfd_open(zygote)
         self._hidden = isolation.roots_below_tmp()
         self._home = [_namespace(name) for name in NAMESPACES]
-        self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._poll = select.poll()
 
     def serve(self) -> NoReturn:
         """Serve until launcher or zygote is gone."""
         # process 1 of a house shows its network to the cell, whoever owns it: it must not be the host's
         linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP)
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # as the houses' own need it
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(self._zygote, select.POLLIN)
+        gc.freeze()
         while True:
-            for fd, _ in poll.poll():
-                if fd == self._wake:
-                    os.read(self._wake, 512)
-                    if any(pid == self._zygote for pid, _, _ in tree.reap()):
-                        os._exit(1)
-                else:
+            for fd, _ in self._poll.poll():
+                if fd == self._zygote:
+                    os._exit(1)
+                elif fd == self._control.fileno():
                     self._answer()
+                else:
+                    self._poll.unregister(fd)  # the first process of a house, which is no more
+                    os.close(fd)
+                    tree.reap()
 
     def _answer(self) -> None:
         data = self._control.recv(_MESSAGE)
@@ -69,7 +69,7 @@ class Warden:
         self._return()
         message = json.dumps({"op": told, "id": request["id"], "text": text}).encode()
         socket.send_fds(self._control, [message], fds)
-        for fd in fds:
+        for fd in fds[1:]:
             os.close(fd)
 
     def _build(self, request: dict[str, Any]) -> list[int]:
@@ -84,7 +84,9 @@ class Warden:
         if pid == 0:
             _collect_orphans()
         spaces = [_namespace("pid_for_children" if name == "pid" else name) for name in NAMESPACES]
-        return [os.pidfd_open(pid), *spaces, *scratch]
+        house = os.pidfd_open(pid)
+        self._poll.register(house, select.POLLIN)
+        return [house, *spaces, *scratch]
 
     def _return(self) -> None:
         for fd in self._home:
@@ -101,8 +103,6 @@ def _collect_orphans() -> NoReturn:
     A process whose children nobody waits for loses the processor time they used, which counts for the cell.
     """
     try:
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         linux.close_fds(set())
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
         linux.drop_capabilities(bounding=False)  # it executes nothing

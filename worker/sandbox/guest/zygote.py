@@ -124,8 +124,11 @@ class Zygote:
         copied, _ = learn(partial(self._scout, home, 2))
         self._pages = Pages(copied)
         self._pages.inherit()
-        # with those there, others need not be mapped
-        self._pages.map(learn(partial(self._scout, home, 2))[1])
+        # with those there, others need not be mapped; what this process maps of the heap is inherited, too
+        _, mapped = learn(partial(self._scout, home, 2))
+        heap, files = heapfile.split(mapped)
+        Pages((), heap).take()
+        self._pages.map(files)
         known = set(copied)
         copied, mapped = learn(partial(self._scout, home, 3))
         self._more_pages = Pages([page for page in copied if page not in known], mapped)
