@@ -95,3 +95,27 @@ print(json.dumps(found))
 """
     page, gap = 4096, 1 << 20
     assert in_guest(code) == [[0x10000, 0x10000 + 2 * page], [0x10000 + 3 * gap, 0x10000 + 3 * gap + page]]
+
+
+def test_what_the_c_library_mapped_for_one_allocation_stays_ordinary_memory() -> None:
+    """It grows by growing its mapping: in a file that would show what follows, and beyond its end nothing at all."""
+    code = """
+libc = linux.libc
+for name in ("malloc", "realloc"):
+    getattr(libc, name).restype = ctypes.c_void_p
+held, blocks = [], []
+for _ in range(30):
+    blocks.append(libc.malloc(ctypes.c_size_t(200 << 10)))
+    held.append([[number] for number in range(30_000)])
+moved = heapfile.move(heapfile.objects())
+files = [one for one in image.mappings() if one.file.startswith(heapfile.NAME)]
+inside = [block for block in blocks if any(one.start <= block < one.end for one in files)]
+for block in blocks:
+    grown = libc.realloc(ctypes.c_void_p(block), ctypes.c_size_t(8 << 20))
+    ctypes.memset(grown, 7, 8 << 20)
+print(json.dumps([moved, len(files) > 1, [hex(block) for block in inside if block & 4095 == 16]]))
+"""
+    moved, several, inside = in_guest(code)
+    assert moved
+    assert several
+    assert inside == []

@@ -1,8 +1,8 @@
 """The zygote's heap as a file in memory that nobody can write to, mapped so that each process has its own changes.
 
 Of ordinary memory a fork copies the table of every page, and the end of the child takes each apart again: for the heap
-with the libraries 20,000. Of a mapped file it copies only what the parent itself has used since; a child finds the rest
-when it needs it, in pages of 2 MB.
+with the libraries 20,000. Of a mapped file it copies only what the parent itself has used since; the rest a child maps
+when it needs it, sixteen pages at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import fcntl
 import gc
 import mmap
 import os
+import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -25,6 +26,8 @@ _GAP: Final = 1 << 20
 #: half of what the kernel writes in a call at most (bytes)
 _MOST: Final = 1 << 30
 _MAP_FIXED: Final = 0x10
+#: how the GNU C library marks what it mapped for one allocation
+_MAPPED: Final = 2
 _FAILED: Final = ctypes.c_void_p(-1).value
 _MADV_COLLAPSE: Final = 25
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -55,8 +58,11 @@ def move(pages: Sequence[int]) -> bool:
         whether it was moved
     """
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    own_allocator = sysconfig.get_config_var("Py_GIL_DISABLED")  # one that counts on zeros, too
+    if threads > 1 or own_allocator or not chain.possible():
+        return False
     areas = _areas(pages)
-    if threads > 1 or not chain.possible() or _size(areas) > _MOST:
+    if _size(areas) > _MOST:
         return False
     try:
         file = os.memfd_create(NAME.partition(":")[2], os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -109,8 +115,27 @@ def _areas(pages: Sequence[int]) -> list[Area]:
             for start, end in clusters:
                 if start < mapping.end and end > mapping.start:
                     first = mapping.start if start - mapping.start < _GAP else start
-                    found.append((first, mapping.end if mapping.end - end < _GAP else end))
+                    found += _without_chunks(first, mapping.end if mapping.end - end < _GAP else end)
     return found
+
+
+def _without_chunks(start: int, end: int) -> Iterator[Area]:
+    """The parts of an area that the C library did not map for a single large allocation.
+
+    It grows those by growing the mapping, which for a file would go on with what follows in the file. Each begins with
+    its size, a multiple of pages, and the mark of its kind in the lowest bits.
+    """
+    page = start
+    while page < end:
+        before, size = (ctypes.c_size_t * 2).from_address(page)
+        if before == 0 and size % _PAGE == _MAPPED and _PAGE <= size - _MAPPED <= end - page:
+            if start < page:
+                yield start, page
+            start = page = page + size - _MAPPED
+        else:
+            page += _PAGE
+    if start < end:
+        yield start, end
 
 
 def _clusters(pages: Sequence[int]) -> Iterator[Area]:

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from . import cell, heapfile, image, init, isolation, linux, runner, tree, warden
+from . import cell, guards, heapfile, image, init, isolation, linux, runner, tree, warden
 from .pages import Pages, learn
 
 _MESSAGE: Final = 1 << 16
@@ -188,7 +188,7 @@ class Zygote:
             os._exit(0)  # the launcher is gone
         request = json.loads(data)
         spawn = self._spawn(request, fds)
-        cell.system_call_filter(spawn)  # made here it is made once: the fork finds it done
+        guards.system_call_filter(spawn)  # made here it is made once: the fork finds it done
         try:
             if spawn.house:
                 linux.setns(spawn.house["pid"], linux.CLONE_NEWPID)
