@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 
 from .box import Box
 from .guest import linux
-from .loop import Loop, hung_up
+from .loop import Loop, has_data, hung_up
 from .nursery import ZygoteFailed
 from .run import Run
 from .standbys import TRIES, Standbys
@@ -206,8 +206,11 @@ class Launcher:
     def on_cell_end(self, box: Box) -> None:
         """Answer at once: that need not wait until the kernel has taken the namespaces apart, nor compete with it."""
         run = self._run_of(box)
+        quiet = not any(has_data(fd) for fd in box.fds.values())
+        if not quiet:
+            box.kill()  # what the cell left may write faster than anybody reads
         if run:
-            run.finish(self._report)
+            run.finish(self._report, quiet=quiet)
             self._settle(run)
         box.kill()
         if run:

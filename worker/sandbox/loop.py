@@ -55,6 +55,11 @@ def readable(fd: int) -> bool:
     return bool(_poll(fd))
 
 
+def has_data(fd: int) -> bool:
+    """Whether there is something to read right now."""
+    return bool(_poll(fd) & select.POLLIN)
+
+
 def hung_up(fd: int) -> bool:
     """Whether nothing is left to read and nobody is left to write."""
     return _poll(fd) == select.POLLHUP

@@ -106,11 +106,16 @@ class Run:
             self._kill_by = time.monotonic() + _KILL_S
             self.box.kill()
 
-    def collect(self, *, final: bool = False) -> None:
-        """Read what lies in the pipes: the channel first, because the cell waits for the others to be empty."""
+    def collect(self, *, final: bool = False, rounds: int = 1) -> None:
+        """Read what lies in the pipes: the channel first, because the cell waits for the others to be empty.
+
+        Args:
+            final: nothing will be read after this.
+            rounds: how often at most, if there is more each time.
+        """
         assert self.box is not None
         assert self.collector is not None
-        for _ in range(_FINAL_ROUNDS if final else 1):
+        for _ in range(rounds):
             chunks, _ = self.box.read("events")
             for chunk in chunks:
                 self.collector.packet(chunk)
@@ -206,14 +211,19 @@ class Run:
                 full = "inodes" if count > limits["inodes"] else "disk_mb"
                 self.stop("disk", disk_mb=size >> 20, files=count, full=full)
 
-    def finish(self, environment: dict[str, Any]) -> None:
-        """The cell's process is dead: read the rest and send the evidence."""
+    def finish(self, environment: dict[str, Any], *, quiet: bool = False) -> None:
+        """The cell's process is dead: read the rest and send the evidence.
+
+        Args:
+            environment: the isolation there is.
+            quiet: the pipes were empty after its death.
+        """
         if self.done:
             return
         self.done = True
         evidence = self._evidence(environment)
         if self.box is not None and self.collector is not None:
-            self.collect(final=True)
+            self.collect(final=True, rounds=1 if quiet else _FINAL_ROUNDS)
             evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
             if self.collector.end is not None:
                 self.collector.end.pop("token", None)

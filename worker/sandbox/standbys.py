@@ -203,6 +203,8 @@ class Standbys:
             self.broken(box, box.problem)
         elif box.status is not None:
             self._on_cell_end(box)
+        else:
+            self._check_ready(box)  # its process is known now, perhaps after it was ready
 
     def _on_first_packet(self, box: Box) -> None:
         """A standby says that it is ready, or why it is not."""

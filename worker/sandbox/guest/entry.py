@@ -126,6 +126,7 @@ def _allow_pins() -> None:
 def main() -> NoReturn:
     """Entry point: descriptor of the socket and configuration come as arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started the worker may have ignored it
     control = socket.socket(fileno=int(sys.argv[1]))
     config = json.loads(sys.argv[2])
     del sys.argv[1:]

@@ -7,6 +7,7 @@ when it needs it, sixteen pages at a time.
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import fcntl
 import gc
@@ -56,6 +57,9 @@ def move(pages: Sequence[int]) -> bool:
 
     Returns:
         whether it was moved
+
+    Raises:
+        OSError: it was, and the file could not be closed to others.
     """
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
     own_allocator = sysconfig.get_config_var("Py_GIL_DISABLED")  # one that counts on zeros, too
@@ -69,15 +73,17 @@ def move(pages: Sequence[int]) -> bool:
     except OSError:
         return False
     try:
-        _allocate(file, _size(areas) + _SLACK)
+        try:
+            _allocate(file, _size(areas) + _SLACK)
+        except OSError:
+            return False  # there is not so much memory
         if not _survives(file, min(areas, key=lambda area: area[1] - area[0])):
             return False
         size = _exchange(file, _areas(pages))
         os.ftruncate(file, -(-size // _HUGE) * _HUGE)
+        os.fchmod(file, 0)  # else everybody might do what only those may who could write to it
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
         return size > 0
-    except OSError:
-        return False  # no room: nothing after the exchange can fail
     finally:
         os.close(file)
 
@@ -109,8 +115,11 @@ def _areas(pages: Sequence[int]) -> list[Area]:
     for mapping in image.mappings():
         if mapping.rights != "rw-p":
             continue
+        first = bisect.bisect_left(pages, mapping.start)
         if mapping.file == "[heap]":
             found.append((mapping.start, mapping.end))
+        elif first == len(pages) or pages[first] >= mapping.end:
+            continue  # somebody else's, who may have told the kernel to wipe it in a fork
         elif not mapping.file or mapping.file.startswith("[anon:"):
             for start, end in clusters:
                 if start < mapping.end and end > mapping.start:

@@ -83,10 +83,19 @@ class Warden:
             raise
         if pid == 0:
             _collect_orphans()
-        spaces = [_namespace("pid_for_children" if name == "pid" else name) for name in NAMESPACES]
-        house = os.pidfd_open(pid)
-        self._poll.register(house, select.POLLIN)
-        return [house, *spaces, *scratch]
+        fds = list(scratch)
+        try:
+            fds[:0] = [os.pidfd_open(pid)]
+            for place, name in enumerate(NAMESPACES, 1):
+                fds.insert(place, _namespace("pid_for_children" if name == "pid" else name))
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            for fd in fds:
+                os.close(fd)
+            raise
+        self._poll.register(fds[0], select.POLLIN)
+        return fds
 
     def _return(self) -> None:
         for fd in self._home:

@@ -5,6 +5,8 @@ It never holds a secret and never runs user code. One thread, one socket: the la
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import hashlib
 import importlib
@@ -71,11 +73,16 @@ class Zygote:
                     self._reap_cell(fd)
 
     def _reap_cell(self, fd: int) -> None:
-        pid, number = self._cells.pop(fd)
+        pid, number = self._cells[fd]
+        message: dict[str, Any] = {"op": "ended", "id": number, "status": None, "most": 0}
+        with contextlib.suppress(ChildProcessError):
+            ended, status, usage = os.wait4(pid, os.WNOHANG)
+            if not ended:
+                return  # only its first thread, perhaps: whatever a cell does, nobody waits for it here
+            message |= {"status": status, "most": usage.ru_maxrss << 10}
+        del self._cells[fd]
         self._poll.unregister(fd)
         os.close(fd)
-        _, status, usage = os.wait4(pid, 0)
-        message = {"op": "ended", "id": number, "status": status, "most": usage.ru_maxrss << 10}
         self._control.send(json.dumps(message).encode())
 
     def load(self) -> None:
@@ -187,9 +194,9 @@ class Zygote:
         if not data:
             os._exit(0)  # the launcher is gone
         request = json.loads(data)
-        spawn = self._spawn(request, fds)
-        guards.system_call_filter(spawn)  # made here it is made once: the fork finds it done
         try:
+            spawn = self._spawn(request, fds)
+            guards.system_call_filter(spawn)  # made here it is made once: the fork finds it done
             if spawn.house:
                 linux.setns(spawn.house["pid"], linux.CLONE_NEWPID)
             pid = os.fork()
@@ -200,7 +207,7 @@ class Zygote:
             self._become(spawn)
         for fd in fds:
             os.close(fd)
-        if spawn.house:
+        if self._level >= 2:
             linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         if pid > 0:
             fd = os.pidfd_open(pid)
@@ -214,6 +221,8 @@ class Zygote:
 
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> init.Spawn:
         names = (*(warden.NAMESPACES if self._level >= 2 else ("control",)), *init.CELL_FDS)
+        if len(fds) < len(names):
+            raise OSError(errno.EMFILE, "descriptors were lost on the way")
         named = dict(zip(names, fds, strict=False))
         return init.Spawn(
             level=self._level,
