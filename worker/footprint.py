@@ -65,7 +65,7 @@ def together_mb(pids: Iterable[int]) -> float:
         try:
             sizes = dict(_sizes_kb(Path(f"/proc/{pid}/smaps_rollup")))
             # of the first that has it, which is the zygote: a cell could call anything so
-            file = file or _heap_file_kb(Path(f"/proc/{pid}/maps"))
+            file = file or sum(one.end - one.start for one in heapfile.mapped(pid)) / 1024
         except (OSError, ValueError, IndexError):
             continue  # gone meanwhile, or not ours to read: counted as nothing
         part = sizes.get("Pss_Shmem", 0.0)
@@ -78,12 +78,3 @@ def _sizes_kb(path: Path) -> Iterator[tuple[str, float]]:
         name, _, rest = line.partition(":")
         if name in ("Pss", "Pss_Shmem"):
             yield name, float(rest.split()[0])
-
-
-def _heap_file_kb(path: Path) -> float:
-    size = 0
-    for line in path.read_text().splitlines():
-        if line.endswith(f"{heapfile.NAME} (deleted)"):
-            start, _, end = line.split(None, 1)[0].partition("-")
-            size += int(end, 16) - int(start, 16)
-    return size / 1024

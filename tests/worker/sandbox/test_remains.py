@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
+from support import wait_until
 
 from worker.sandbox import cgroup, remains
 from worker.sandbox.guest.folder import remove_folder
@@ -85,10 +85,7 @@ def test_processes_that_did_not_notice_are_killed() -> None:
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", enter], pass_fds=doors) as process:
         for door in doors:
             os.close(door)
-        end = time.monotonic() + 20
-        while not group.holds(process.pid):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: group.holds(process.pid), 20)
         assert group.processes() == [process.pid]
         assert cgroup.folders(GONE)
         assert remains.clear(GONE)

@@ -88,9 +88,18 @@ def move(pages: Sequence[int]) -> bool:
         os.close(file)
 
 
+def mapped(process: int | str = "self") -> list[image.Mapping]:
+    """Where a process, by default this one, has the file.
+
+    Raises:
+        OSError: it is gone, or not ours to read.
+    """
+    return [mapping for mapping in image.mappings(process) if mapping.file.startswith(NAME)]
+
+
 def split(pages: Sequence[int]) -> tuple[list[int], list[int]]:
     """Which of these pages, by their addresses, belong to the heap, and which do not."""
-    files = [mapping for mapping in image.mappings() if mapping.file.startswith(NAME)]
+    files = mapped()
     inside = {page for page in pages if any(one.start <= page < one.end for one in files)}
     return sorted(inside), [page for page in pages if page not in inside]
 
@@ -101,8 +110,7 @@ def _survives(file: int, area: Area) -> bool:
     if pid == 0:
         try:
             _exchange(file, [area])
-            files = [(mapping.start, mapping.end) for mapping in image.mappings() if mapping.file.startswith(NAME)]
-            os._exit(0 if files == [area] else 2)
+            os._exit(0 if [(one.start, one.end) for one in mapped()] == [area] else 2)
         finally:
             os._exit(1)
     return os.waitpid(pid, 0)[1] == 0
@@ -115,10 +123,10 @@ def _areas(pages: Sequence[int]) -> list[Area]:
     for mapping in image.mappings():
         if mapping.rights != "rw-p":
             continue
-        first = bisect.bisect_left(pages, mapping.start)
+        at = bisect.bisect_left(pages, mapping.start)
         if mapping.file == "[heap]":
             found.append((mapping.start, mapping.end))
-        elif first == len(pages) or pages[first] >= mapping.end:
+        elif at == len(pages) or pages[at] >= mapping.end:
             continue  # somebody else's, who may have told the kernel to wipe it in a fork
         elif not mapping.file or mapping.file.startswith("[anon:"):
             for start, end in clusters:

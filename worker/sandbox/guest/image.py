@@ -88,10 +88,14 @@ def _continues(group: list[Mapping], mapping: Mapping) -> bool:
     return mapping.offset == group[-1].offset + group[-1].end - group[-1].start
 
 
-def mappings() -> list[Mapping]:
-    """What this process's address space consists of, in order."""
+def mappings(process: int | str = "self") -> list[Mapping]:
+    """What a process's address space, by default this one's, consists of, in order.
+
+    Raises:
+        OSError: it is gone, or not ours to read.
+    """
     found = []
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path(f"/proc/{process}/maps").read_text().splitlines():
         addresses, rights, offset, _, _, *name = line.split(None, 5)
         start, end = (int(part, 16) for part in addresses.split("-"))
         found.append(Mapping(start, end, rights, int(offset, 16), name[0] if name else ""))
