@@ -30,8 +30,8 @@ BATCH = 1000
 #: runs in the kernel
 _KERNEL = """
 import json, time
-from codeexec_magic.display.origin import Origin
-from codeexec_magic.display.panel import Panel
+from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.panel.panel import Panel
 from codeexec_magic.magics.remote_queue import Notebook
 from codeexec_magic.magics.session import Session
 from codeexec_magic.store.monitor import Query, read

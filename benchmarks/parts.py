@@ -22,7 +22,7 @@ from benchmarks.stand import SLOTS, Stand, stop, wait_for
 from benchmarks.timing import Call, Series, in_turns, timed
 from codeexec_magic import Client
 from codeexec_magic.store.monitor import read
-from worker.footprint import together_mb
+from worker.memory_usage import together_mb
 
 Results = dict[str, Series]
 

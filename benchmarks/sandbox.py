@@ -20,7 +20,7 @@ import psutil
 from benchmarks.peers import BWRAP, IMPORTS
 from benchmarks.timing import Ratio, Series, in_turns
 from codeexec_magic.limits import Limits
-from worker.footprint import together_mb
+from worker.memory_usage import together_mb
 from worker.sandbox import Cell, Sandbox
 
 SLOTS = 2

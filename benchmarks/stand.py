@@ -18,7 +18,7 @@ import psutil
 from codeexec_magic import Client
 from codeexec_magic.local import server
 from codeexec_magic.settings import Settings
-from worker.supervisor import worker_command
+from codeexec_magic.supervisor import worker_command
 
 ROOT = Path(__file__).parents[1]
 SLOTS = 2
@@ -106,7 +106,8 @@ class Stand:
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Our worker under its supervisor, as ``codeexec worker`` runs it."""
         command = worker_command(slots=SLOTS, queues=["code_execution"], name="bench")
-        program = f"import os, sys; from worker.supervisor import supervise; sys.exit(supervise({command}, os.environ))"
+        program = "import os, sys; from codeexec_magic.supervisor import supervise; "
+        program += f"sys.exit(supervise({command}, os.environ))"
         process = self.keep([sys.executable, "-P", "-c", program], "worker")
         wait_for(lambda: any(worker.alive for worker in self.client.workers()), 60, "the worker's first heartbeat")
         return process

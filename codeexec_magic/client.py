@@ -22,7 +22,7 @@ from codeexec_magic.settings import Settings, check_url, database, hide_password
 from codeexec_magic.store import JobState, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
-from codeexec_magic.store.overview import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
+from codeexec_magic.store.queries import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
 
 __all__ = ["Client", "Job"]
 

@@ -146,7 +146,7 @@ class Job:
         raise JobNotFound(f"no job {self.id}")
 
     def _collect(self, end: Event, events: list[Event]) -> ExecutionResult:
-        from codeexec_magic.store.state import last_attempt
+        from codeexec_magic.store.snapshot import last_attempt
 
         return ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)})
 

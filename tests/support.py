@@ -16,7 +16,7 @@ import pytest
 
 from codeexec_magic.errors import ServerNotFound
 from codeexec_magic.local import server
-from worker.sandbox import guest
+from worker import sandbox
 
 T = TypeVar("T")
 
@@ -169,17 +169,18 @@ def private_server(directory: Path) -> PrivateServer:
 
 
 #: registers the package without the rest of the project, as the zygote has it
-_GUEST = f"""
+_FRESH = f"""
 import ctypes, gc, json, os, sys, types
-package = types.ModuleType("guest"); package.__path__ = [{str(Path(guest.__file__).parent)!r}]
-sys.modules["guest"] = package
-from guest import chain, heapfile, image, linux, pages
+package = types.ModuleType("sandbox"); package.__path__ = [{str(Path(sandbox.__file__).parent)!r}]
+sys.modules["sandbox"] = package
+from sandbox.fastfork import call_chain, memfd_heap, memory_layout, prefault
+from sandbox.linux import syscalls
 """
 
 
-def in_guest(code: str) -> Any:
+def in_fresh_interpreter(code: str) -> Any:
     """What the code, which has the zygote's modules, prints as JSON: from a fresh interpreter, that may break."""
-    command = [sys.executable, "-I", "-S", "-c", _GUEST + code]
+    command = [sys.executable, "-I", "-S", "-c", _FRESH + code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)

@@ -26,7 +26,7 @@ from codeexec_magic.contract import QUEUES, bare_prefix
 from codeexec_magic.errors import BadSetting, CodeExecError
 from codeexec_magic.settings import WorkerSettings, database
 from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
-from worker import inbox
+from worker import kombu_transport
 from worker.runtime import Runtime
 
 
@@ -88,7 +88,7 @@ except BadSetting as err:
     sys.exit(f"codeexec worker: {err}")
 
 runtime = Runtime(_settings, app.conf.broker_url, app.conf.result_backend)
-inbox.install([queue.name for queue in app.conf.task_queues], runtime.reject)
+kombu_transport.install([queue.name for queue in app.conf.task_queues], runtime.reject)
 
 
 def _start(sender: Any = None, **_: Any) -> None:

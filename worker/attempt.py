@@ -22,11 +22,11 @@ from codeexec_magic.errors import BrokerFull, ClusterError, DecodeError, LimitTo
 from codeexec_magic.limits import Limits
 from codeexec_magic.store import Begun, Snapshot
 from codeexec_magic.store.dead_letters import DeadLetter
-from codeexec_magic.store.state import iso
+from codeexec_magic.store.snapshot import iso
+from worker.broker_retry import patiently
 from worker.leases import Handle
-from worker.patience import patiently
-from worker.policy import Decision, decide
 from worker.publisher import Publisher
+from worker.retry_policy import Decision, decide
 from worker.sandbox import Cell, Outcome
 
 if TYPE_CHECKING:

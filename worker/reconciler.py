@@ -18,8 +18,8 @@ from codeexec_magic.errors import ClusterError, DecodeError, JobNotFound
 from codeexec_magic.store import JobStore, Snapshot
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter
-from codeexec_magic.store.overview import known_queues
-from codeexec_magic.store.state import attempts, iso
+from codeexec_magic.store.queries import known_queues
+from codeexec_magic.store.snapshot import attempts, iso
 from worker.attempt import lost_result, unreadable_result
 
 log = logging.getLogger("codeexec")

@@ -17,16 +17,16 @@ from codeexec_magic.errors import ClusterError, CodeExecError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.supervisor import LINEAGE
 from worker.alerts import TIMEOUT_S, alert
-from worker.footprint import Footprint
+from worker.broker_retry import patiently
+from worker.execution_log import ExecutionLog
 from worker.leases import Leases, Listener
-from worker.metrics import ExecutionLog
-from worker.patience import patiently
+from worker.memory_usage import Footprint
 from worker.publisher import Flusher
 from worker.reconciler import Reconciler
 from worker.sampler import SAMPLE_S, Sampler
 from worker.sandbox import Sandbox
-from worker.supervisor import LINEAGE
 
 log = logging.getLogger("codeexec")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from codeexec_magic.store import JobStore
-from codeexec_magic.store.history import KEPT, SAMPLE_S, sample
-from codeexec_magic.store.overview import known_queues
+from codeexec_magic.store.queries import known_queues
+from codeexec_magic.store.samples import KEPT, SAMPLE_S, sample
 
 __all__ = ["KEPT", "SAMPLE_S", "Sampler"]
 

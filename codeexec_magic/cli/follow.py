@@ -11,7 +11,7 @@ import click
 
 from codeexec_magic.cli.terminal import harmless, note, seconds, write
 from codeexec_magic.contract import ExecutionResult, Status
-from codeexec_magic.display.lines import Lines
+from codeexec_magic.display.terminal_lines import Lines
 from codeexec_magic.job import Job
 
 #: seconds a job may wait in silence before we say why

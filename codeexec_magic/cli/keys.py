@@ -8,7 +8,7 @@ import click
 
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, seconds, table
-from codeexec_magic.store.inventory import Held, survey
+from codeexec_magic.store.key_inventory import Held, survey
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 from codeexec_magic.cli.root import client
 from codeexec_magic.client import Client
 from codeexec_magic.errors import ClusterError
-from codeexec_magic.exposition import CONTENT_TYPE, exposition
+from codeexec_magic.prometheus import CONTENT_TYPE, exposition
 from codeexec_magic.store.monitor import Query, read
 
 _QUERY = Query(source="none", letters_limit=0, workers=2000)

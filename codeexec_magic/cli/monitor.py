@@ -9,10 +9,10 @@ import click
 
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, line, seconds, status, table
-from codeexec_magic.display.board import Board, percent
 from codeexec_magic.display.tables import first_line
-from codeexec_magic.store.history import SAMPLE_S, SHOWN_S, History
+from codeexec_magic.panel.dashboard import Board, percent
 from codeexec_magic.store.monitor import Query, read
+from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
 
 
 @click.command()

@@ -37,7 +37,7 @@ def worker(
 
     Ctrl-C lets it finish what it runs; a second one ends it at once. Without a broker it joins the embedded cluster.
     """
-    from worker.supervisor import supervise, worker_command
+    from codeexec_magic.supervisor import supervise, worker_command
 
     env = dict(os.environ)
     url, backend = _broker(broker)

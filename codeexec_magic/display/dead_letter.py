@@ -8,8 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from codeexec_magic.display import live, theme
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display import live_card, theme
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.errors import CodeExecError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class DeadLetterActions:
         self._origin = origin
         self._task_id = task_id
         self._requeue, self._drop, self._code, self._follow = requeue, drop, code, follow
-        self._card = live.LiveCard(origin, uuid.uuid4().hex)
+        self._card = live_card.LiveCard(origin, uuid.uuid4().hex)
 
     def show(self) -> None:
         """Put the row on the page."""

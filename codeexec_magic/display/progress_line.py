@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.parent_cell import Origin
 
 
 class ProgressLine:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codeexec_magic.display.lines import Lines
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.sanitize import Policy, terminal_text
+from codeexec_magic.display.terminal_lines import Lines
 from codeexec_magic.display.transcript import display_id, stream_text
 
 

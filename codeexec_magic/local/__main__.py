@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from codeexec_magic.errors import CodeExecError
-from codeexec_magic.local.home import Home
+from codeexec_magic.local.directory import Home
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
 
 #: seconds to wait for the lock of a keeper that neither lives nor lets go
@@ -53,7 +53,7 @@ def _keep(home: Home, settings: ClusterSettings) -> int:
     # belongs to no process tree that a notebook server would sweep away with its kernel.
     if os.fork():
         os._exit(0)
-    from codeexec_magic.local.keeper import Keeper
+    from codeexec_magic.local.daemon import Keeper
 
     return Keeper(home, settings, WorkerSettings.from_env(), os.environ).run(before)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import ClusterStartFailed
 from codeexec_magic.local import server
-from codeexec_magic.local.home import Home, State, born, tail
+from codeexec_magic.local.directory import Home, State, born, tail
 
 #: keepers started in one call before giving up: a second one, should somebody kill the first
 STARTS: Final = 2

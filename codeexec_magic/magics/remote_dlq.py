@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
 from codeexec_magic.display import render, tables
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound

@@ -11,9 +11,9 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 
 from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult
 from codeexec_magic.display import render
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.sanitize import HtmlMode, Policy
-from codeexec_magic.magics import options, profiles, values
+from codeexec_magic.magics import options, profiles, variables
 from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class RemoteExecMagics(Magics):
             CodeExecError: it was not accepted.
             UsageError: an option or a variable is of no use.
         """
-        inputs = values.collect(list(dict.fromkeys(args.inputs or [])), self.session.shell.user_ns)
+        inputs = variables.collect(list(dict.fromkeys(args.inputs or [])), self.session.shell.user_ns)
         memory = args.memory
         if memory is None and self.memory:
             memory = _trait_size(self.memory)
@@ -124,7 +124,7 @@ class RemoteExecMagics(Magics):
     def _bind(self, args: argparse.Namespace, result: ExecutionResult) -> list[str]:
         names: list[str] = args.outputs or []
         namespace: dict[str, Any] = self.session.shell.user_ns
-        return values.bring_back(names, result.values, namespace) if result.success else []
+        return variables.bring_back(names, result.values, namespace) if result.success else []
 
 
 def _trait_size(text: str) -> int:

@@ -12,13 +12,13 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render, tables
-from codeexec_magic.display.origin import Origin
-from codeexec_magic.display.place import publish_card
+from codeexec_magic.display.card_slot import publish_card
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.progress_line import ProgressLine
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.theme import WORDS, plural, seconds
 from codeexec_magic.errors import JobNotFound
-from codeexec_magic.magics import options, outcome
+from codeexec_magic.magics import exceptions, options
 from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class RemoteJobMagics(Magics):
             line.clear()
 
     def _raise_first(self, jobs: list[Job]) -> None:
-        errors = [error for job in jobs if (error := outcome.failure(job.result(5.0))) is not None]
+        errors = [error for job in jobs if (error := exceptions.failure(job.result(5.0))) is not None]
         if errors:
             if len(jobs) > 1:
                 print(f"{len(errors)} of {plural(len(jobs), 'job')} failed", file=sys.stderr)

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
-from codeexec_magic.display import live
-from codeexec_magic.display.board import Board
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display import live_card
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.theme import shown
 from codeexec_magic.magics import options, profiles
-from codeexec_magic.magics.follow import Watch
 from codeexec_magic.magics.session import Session
-from codeexec_magic.store.history import SAMPLE_S, SHOWN_S, History
+from codeexec_magic.magics.watcher import Watch
+from codeexec_magic.panel.dashboard import Board
 from codeexec_magic.store.monitor import Query, read
+from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from codeexec_magic.client import Client
-    from codeexec_magic.display.panel import Panel
     from codeexec_magic.job import Job
     from codeexec_magic.magics.remote_exec import RemoteExecMagics
+    from codeexec_magic.panel.panel import Panel
 
 #: cells offered to start from, jobs remembered as this notebook's own
 _CELLS, _MINE = 25, 100
@@ -56,10 +56,10 @@ class RemoteQueueMagics(Magics):
         args = options.parse(self.remote_queue, options.split(line))
         origin = Origin(self.session.shell)
         with self.session.one_line_errors():
-            if args.once or not (origin.attended and live.available()):
+            if args.once or not (origin.attended and live_card.available()):
                 self._once(origin, args.limit, args.queue)
                 return None
-            from codeexec_magic.display.panel import Panel
+            from codeexec_magic.panel.panel import Panel
 
             _ = self.session.client.store  # starts the embedded cluster, and tells of a broker that is not there
             return Panel(origin, Notebook(self.session)).show()

@@ -13,17 +13,17 @@ from IPython.core.error import UsageError
 
 from codeexec_magic.client import Client
 from codeexec_magic.contract import Status
-from codeexec_magic.display.background import BackgroundView
-from codeexec_magic.display.live import available
-from codeexec_magic.display.notebook import NotebookView
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.background_view import BackgroundView
+from codeexec_magic.display.live_card import available
+from codeexec_magic.display.notebook_view import NotebookView
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.sanitize import HtmlMode, Policy
-from codeexec_magic.display.terminal import TerminalView
+from codeexec_magic.display.terminal_view import TerminalView
 from codeexec_magic.display.theme import shown
 from codeexec_magic.errors import BadRequest, BadSetting, CodeExecError, CodeSyntaxError, JobNotFound
 from codeexec_magic.job import Job
-from codeexec_magic.magics import outcome
-from codeexec_magic.magics.follow import SilentView, Watch
+from codeexec_magic.magics import exceptions
+from codeexec_magic.magics.watcher import SilentView, Watch
 from codeexec_magic.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Session:
         except KeyboardInterrupt:
             if on_interrupt != "cancel":
                 self._leave(watch, view, origin, stay=on_interrupt == "detach")
-                raise outcome.detached(job.id) from None
+                raise exceptions.detached(job.id) from None
             raise self._stop(watch, view) from None
         except BaseException:
             watch.leave()
@@ -130,7 +130,7 @@ class Session:
         view.finish(watch.final)
         if watch.final.status is Status.DEAD_LETTERED:
             self._offer_dead_letter(origin, job)
-        error = outcome.failure(watch.result)
+        error = exceptions.failure(watch.result)
         if error is not None:
             raise error
         return watch.result
@@ -177,7 +177,7 @@ class Session:
                     return
                 if done is not None:
                     done(watch.result)
-                view.finish(watch.final, outcome.failure(watch.result))
+                view.finish(watch.final, exceptions.failure(watch.result))
             except CodeExecError as err:
                 sys.stderr.write(f"lost sight of task {watch.job.id[:8]}: {shown(err, 300)}\n")
                 return
@@ -216,10 +216,12 @@ class Session:
         except (KeyboardInterrupt, CodeExecError):
             watch.leave()
             view.leave()
-            return outcome.cancelled(job.id, pending=True)
+            return exceptions.cancelled(job.id, pending=True)
         if watch.result is not None and watch.result.status is not Status.CANCELLED:
-            return outcome.stopped_late(job.id, watch.result.status)
-        return outcome.cancelled(job.id, watch.result, pending=watch.result is None and status is not Status.CANCELLED)
+            return exceptions.stopped_late(job.id, watch.result.status)
+        return exceptions.cancelled(
+            job.id, watch.result, pending=watch.result is None and status is not Status.CANCELLED
+        )
 
     def _offer_dead_letter(self, origin: Origin, job: Job) -> None:
         if origin.attended and available():
@@ -245,7 +247,7 @@ class Session:
         try:
             yield
         except CodeSyntaxError as err:
-            raise outcome.bad_syntax(err, self.shell) from None
+            raise exceptions.bad_syntax(err, self.shell) from None
         except (BadRequest, BadSetting, JobNotFound) as err:
             if hasattr(err, "_render_traceback_"):
                 raise

@@ -7,9 +7,9 @@ attempt must name it, so a worker that was taken for dead and comes back is fenc
 Every key, and what keeps it from growing for ever, is in ``inventory.py``; ``codeexec keys`` shows them live.
 """
 
-from codeexec_magic.store.answers import Begun, Submission
 from codeexec_magic.store.connection import broker_errors, connect
 from codeexec_magic.store.jobs import JobStore
-from codeexec_magic.store.state import JobState, Snapshot
+from codeexec_magic.store.replies import Begun, Submission
+from codeexec_magic.store.snapshot import JobState, Snapshot
 
 __all__ = ["Begun", "JobState", "JobStore", "Snapshot", "Submission", "broker_errors", "connect"]

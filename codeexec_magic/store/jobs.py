@@ -6,20 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from codeexec_magic.contract import (
-    ExecutionRequest,
-    ExecutionResult,
-    Reason,
-    Status,
-    cache_key,
-    code_hash,
-)
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, cache_key, code_hash
 from codeexec_magic.errors import DecodeError, JobNotFound
-from codeexec_magic.store.answers import Begun, Event, Submission, events_of, pairs, read_events
 from codeexec_magic.store.connection import broker_errors
+from codeexec_magic.store.maintenance import Upkeep
+from codeexec_magic.store.replies import Begun, Event, Submission, events_of, pairs, read_events
 from codeexec_magic.store.scripts import dumps, ms
-from codeexec_magic.store.state import Snapshot
-from codeexec_magic.store.upkeep import Upkeep
+from codeexec_magic.store.snapshot import Snapshot
 
 
 class JobStore(Upkeep):

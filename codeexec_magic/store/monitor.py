@@ -11,10 +11,10 @@ from typing import Any
 
 from codeexec_magic.errors import DecodeError
 from codeexec_magic.store.dead_letters import DeadLetter
-from codeexec_magic.store.history import QueueSample, Sample, decode, ended, from_counters
 from codeexec_magic.store.jobs import JobStore
-from codeexec_magic.store.overview import WorkerInfo
-from codeexec_magic.store.state import JobState, Snapshot
+from codeexec_magic.store.queries import WorkerInfo
+from codeexec_magic.store.samples import QueueSample, Sample, decode, ended, from_counters
+from codeexec_magic.store.snapshot import JobState, Snapshot
 
 #: in the order in which the script reads them
 _FIELDS = """status queue label worker submitted_at queued_at started_at finished_at runs failures crashes due_at

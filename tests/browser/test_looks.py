@@ -18,7 +18,7 @@ from dataclasses import replace
 from IPython.display import HTML, display
 from codeexec_magic.contract import Reason, Status
 from codeexec_magic.display import live, render
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.store import JobState
 
 base = JobState('46f61b34-9d1c-4f0e-8a55-1f0e27d5c9aa', Status.SUCCEEDED, 'code_execution', listeners=1,

@@ -18,7 +18,7 @@ from support import PrivateServer, process_alive, processes_mentioning, wait_unt
 from codeexec_magic import Client
 from codeexec_magic.job import Job
 from codeexec_magic.settings import Settings
-from worker.supervisor import worker_command
+from codeexec_magic.supervisor import worker_command
 
 #: short leases, so that a death is noticed soon
 LEASE_S = 2.0
@@ -74,9 +74,8 @@ class Cluster:
     def supervisor(self, number: int) -> subprocess.Popen[bytes]:
         """Start one supervised worker."""
         command = worker_command(app="chaos_app", slots=self.slots, queues=["code_execution"], name=f"w{number}")
-        program = (
-            f"import os, sys; from worker.supervisor import supervise; sys.exit(supervise({command!r}, os.environ))"
-        )
+        program = "import os, sys; from codeexec_magic.supervisor import supervise; "
+        program += f"sys.exit(supervise({command!r}, os.environ))"
         with (self.directory / f"worker-{number}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-P", "-c", program], env=self.env, stdout=log, stderr=log, start_new_session=True

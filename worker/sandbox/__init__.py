@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .outcome import Outcome
+from .run_handle import Cell, Run
 from .sandbox import Sandbox
-from .submission import Cell, Run
 
 __all__ = ["Cell", "Outcome", "Run", "Sandbox"]

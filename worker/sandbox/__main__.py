@@ -19,8 +19,8 @@ from codeexec_magic.settings import WorkerSettings
 
 from .outcome import Outcome
 from .probe import explain
+from .run_handle import Cell
 from .sandbox import Sandbox
-from .submission import Cell
 
 _USAGE: Final = 2
 _NO_ISOLATION: Final = 3

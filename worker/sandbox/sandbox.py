@@ -16,10 +16,12 @@ from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBro
 from codeexec_magic.limits import Limits
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
-from . import disk, probe, wire
-from .connection import AT_ONCE, Connection
+from . import probe
+from .launcher_client import AT_ONCE, Connection
+from .linux import disk
 from .outcome import Outcome
-from .submission import Cell, Run
+from .protocol import framing
+from .run_handle import Cell, Run
 
 _PRELOAD: Final = ("numpy", "pandas", "matplotlib.pyplot")
 
@@ -186,7 +188,7 @@ class Sandbox:
         return Run(cell, None, failure, self.report)
 
     def _connect(self, cell: Cell) -> socket.socket:
-        request = wire.encode(cell.request())
+        request = framing.encode(cell.request())
         with self._lock:
             if self._closed:
                 raise SandboxBroken("the sandbox is closed")

@@ -9,7 +9,7 @@ import pytest
 
 from codeexec_magic.display.progress import MIME, progress_html
 from codeexec_magic.display.sanitize import HtmlMode, Policy
-from worker.sandbox.guest import progress as guest
+from worker.sandbox.cell import tqdm_progress as guest
 
 BAR: dict[str, Any] = {"left": "epochs:  40%", "right": "4/10", "share": 0.4, "state": "running", "colour": None}
 

@@ -8,7 +8,7 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
-from codeexec_magic.display.origin import Origin
+from codeexec_magic.display.parent_cell import Origin
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript

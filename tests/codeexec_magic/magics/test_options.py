@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 
-from codeexec_magic.magics import options, profiles, values
+from codeexec_magic.magics import options, profiles, variables
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_damaged_profile_files(tmp_path: Path) -> None:
 def test_values_are_collected() -> None:
     """JSON values of any depth go along."""
     namespace = {"a": 1, "b": {"x": [1.5, None, True, ("t",)]}}
-    assert values.collect(["a", "b"], namespace) == namespace
+    assert variables.collect(["a", "b"], namespace) == namespace
 
 
 class Frame:
@@ -145,7 +145,7 @@ class Frame:
 def test_values_that_are_not_json(value: Any, message: str) -> None:
     """The message names the part that cannot go, and what to send instead."""
     with pytest.raises(UsageError, match=message):
-        values.collect(["v"], {"v": value})
+        variables.collect(["v"], {"v": value})
 
 
 def test_values_that_contain_themselves() -> None:
@@ -153,17 +153,17 @@ def test_values_that_contain_themselves() -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(UsageError, match=r"loop\[0\] contains itself"):
-        values.collect(["loop"], {"loop": loop})
+        variables.collect(["loop"], {"loop": loop})
 
 
 def test_missing_variable_suggests() -> None:
     """A typo in --in is named with the nearest variable."""
     with pytest.raises(UsageError, match="--in frme: no such variable; did you mean frame"):
-        values.collect(["frme"], {"frame": 1})
+        variables.collect(["frme"], {"frame": 1})
 
 
 def test_bring_back_binds_and_reports() -> None:
     """Values that came back are bound; missing names are returned."""
     namespace: dict[str, Any] = {}
-    assert values.bring_back(["x", "y"], {"x": 1, "z": 2}, namespace) == ["y"]
+    assert variables.bring_back(["x", "y"], {"x": 1, "z": 2}, namespace) == ["y"]
     assert namespace == {"x": 1}

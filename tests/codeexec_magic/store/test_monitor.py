@@ -15,8 +15,8 @@ from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, S
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.dead_letters import DeadLetter
-from codeexec_magic.store.history import BUCKETS, History, QueueSample, Sample, between, decode, quantile, sample
 from codeexec_magic.store.monitor import Query, read
+from codeexec_magic.store.samples import BUCKETS, History, QueueSample, Sample, between, decode, quantile, sample
 
 QUEUE = "code_execution"
 

@@ -19,8 +19,8 @@ import pytest
 
 from codeexec_magic.contract import Reason, stream_text
 from codeexec_magic.limits import Limits
-from worker.sandbox import Cell, Outcome, Sandbox, usage
-from worker.sandbox.guest import linux, seccomp
+from worker.sandbox import Cell, Outcome, Sandbox
+from worker.sandbox.linux import processes, seccomp, syscalls
 
 pytestmark = pytest.mark.abuse
 
@@ -283,11 +283,11 @@ class Canaries:
             threading.Thread(target=self._answer, args=(listener,), daemon=True).start()
         self.root = os.open("/", os.O_RDONLY)
         os.set_inheritable(self.root, True)
-        self.memory = linux.libc.shmget(0, 4096, 0o1666)
-        linux.libc.shmat.restype = ctypes.c_void_p
-        place = linux.libc.shmat(self.memory, None, 0)
+        self.memory = syscalls.libc.shmget(0, 4096, 0o1666)
+        syscalls.libc.shmat.restype = ctypes.c_void_p
+        place = syscalls.libc.shmat(self.memory, None, 0)
         ctypes.memmove(place, b"canary-secret-shm", 17)
-        linux.libc.shmdt(ctypes.c_void_p(place))
+        syscalls.libc.shmdt(ctypes.c_void_p(place))
         self.before = self._state()
         return self
 
@@ -302,7 +302,7 @@ class Canaries:
     def _state(self) -> tuple[Any, ...]:
         names = (self.file, self.folder, self.folder / "keep")
         stats = [(s.st_mode, s.st_uid, s.st_gid) for s in map(os.stat, names)]
-        memory = linux.libc.shmctl(self.memory, 2, ctypes.create_string_buffer(512))
+        memory = syscalls.libc.shmctl(self.memory, 2, ctypes.create_string_buffer(512))
         return (*stats, memory, self.file.read_text(), sorted(self.folder.iterdir()))
 
     def intact(self) -> bool:
@@ -311,7 +311,7 @@ class Canaries:
     def __exit__(self, *_exc: object) -> None:
         os.environ.pop("SANDBOX_CANARY_ENV", None)
         os.close(self.root)
-        linux.libc.shmctl(self.memory, 0, None)
+        syscalls.libc.shmctl(self.memory, 0, None)
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
@@ -372,7 +372,7 @@ def refusing_python(folder: Path) -> str:
     """Make that interpreter; returns its path."""
     program = seccomp.Assembler()
     program.load(0)
-    program.refuse_calls([272 if linux.machine() == "x86_64" else 97])
+    program.refuse_calls([272 if syscalls.machine() == "x86_64" else 97])
     program.answer(0x7FFF0000)
     path = folder / "python"
     path.write_text(REFUSING.format(python=sys.executable, program=program.program().hex()))
@@ -390,8 +390,8 @@ def sandbox(
     """
     level = request.param
     if os.getuid() == 0:
-        linux.unshare(linux.CLONE_NEWNS)
-        linux.mount("none", "/", None, linux.MS_REC | linux.MS_SLAVE)
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
     python = sys.executable if level == 2 else refusing_python(tmp_path_factory.mktemp("refusing"))
     with Sandbox(slots=2, required_isolation=level, python=python) as sandbox:
         assert sandbox.report["level"] == level
@@ -429,7 +429,7 @@ def check_after(sandbox: Sandbox, canaries: Canaries, seen: Seen, limits: Limits
     """What holds after every run, whatever the cell was."""
     assert sandbox.alive
     # warden and zygote, and an init and a cell for each of three standbys
-    settled = wait_until(lambda: len(usage.processes(launcher_pid(sandbox))) <= 8, 1.0)
+    settled = wait_until(lambda: len(processes.descendants(launcher_pid(sandbox))) <= 8, 1.0)
     assert settled, "processes of the run are left"
     assert canaries.intact()
     text = json.dumps([seen.events, seen.outcome.error.as_dict() if seen.outcome.error else None])

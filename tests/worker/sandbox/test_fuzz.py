@@ -14,7 +14,8 @@ from support import wait_until
 
 from codeexec_magic.contract import OUTPUT_EVENTS, Reason, decode_event, stream_text
 from codeexec_magic.limits import Limits
-from worker.sandbox import Cell, Outcome, Sandbox, usage
+from worker.sandbox import Cell, Outcome, Sandbox
+from worker.sandbox.linux import accounting, processes
 
 #: inputs in all; the promise is for 100,000, more are sent when asked for
 INPUTS = int(os.environ.get("CODEEXEC_FUZZ_INPUTS", "100000"))
@@ -81,8 +82,8 @@ def test_hostile_input_costs_nobody_but_the_cell(level: int) -> None:
         pid = sandbox.pid
         assert pid is not None
         attack(sandbox, 0)
-        wait_until(lambda: len(usage.processes(pid)) <= 8)
-        files, memory = descriptors(pid), usage.resident(pid)
+        wait_until(lambda: len(processes.descendants(pid)) <= 8)
+        files, memory = descriptors(pid), accounting.resident(pid)
         neighbour = Neighbour(sandbox)
         neighbour.start()
         try:
@@ -101,5 +102,5 @@ def test_hostile_input_costs_nobody_but_the_cell(level: int) -> None:
         assert neighbour.count > 5
         assert sandbox.pid == pid
         wait_until(lambda: descriptors(pid) <= files, what="the launcher's descriptors are as many as before")
-        assert usage.resident(pid) - memory < RSS_GROWTH
+        assert accounting.resident(pid) - memory < RSS_GROWTH
         print(f"level {level}: {total} inputs from {seed} cells, {neighbour.count} honest cells beside them")

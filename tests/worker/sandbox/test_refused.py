@@ -12,14 +12,14 @@ SCRIPT = """
 import errno, json, os, sys
 from codeexec_magic.contract import stream_text
 from worker.sandbox import Cell, Sandbox
-from worker.sandbox.guest import linux, seccomp
+from worker.sandbox.linux import seccomp, syscalls
 
 program = seccomp.Assembler()
 program.load(0)
-program.refuse_calls([272 if linux.machine() == "x86_64" else 97])
+program.refuse_calls([272 if syscalls.machine() == "x86_64" else 97])
 program.answer(0x7FFF0000)
-linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-linux.install_filter(program.program())
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+syscalls.install_filter(program.program())
 
 with Sandbox(slots=1, preload=()) as sandbox:
     events = []

@@ -21,8 +21,9 @@ import pytest
 from codeexec_magic.contract import Reason, stream_text
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
 from codeexec_magic.limits import Limits
-from worker.sandbox import Cell, Outcome, Run, Sandbox, usage
-from worker.sandbox.mark import mark
+from worker.sandbox import Cell, Outcome, Run, Sandbox
+from worker.sandbox.linux import processes
+from worker.sandbox.linux.launcher_id import mark
 
 LIMITS = Limits(soft_s=25.0, hard_s=30.0)
 Events = list[dict[str, Any]]
@@ -61,7 +62,7 @@ def launcher(sandbox: Sandbox) -> int:
 def idle(sandbox: Sandbox) -> bool:
     """Whether nothing is below the launcher but warden, zygote, and an init and a cell for each of three standbys."""
     pid = launcher(sandbox)
-    return len(usage.processes(pid)) == (8 if sandbox.report["level"] == 2 else 7)
+    return len(processes.descendants(pid)) == (8 if sandbox.report["level"] == 2 else 7)
 
 
 def alive(pid: int) -> bool:
@@ -679,7 +680,7 @@ def test_descriptors_of_the_launcher_do_not_grow(sandbox: Sandbox) -> None:
 
 def _tree(sandbox: Sandbox) -> list[int]:
     pid = launcher(sandbox)
-    return [pid, *usage.processes(pid)]
+    return [pid, *processes.descendants(pid)]
 
 
 def _busy(sandbox: Sandbox) -> Run:
@@ -727,19 +728,20 @@ def test_death_of_an_init_without_namespaces() -> None:
         outcome = sandbox.run(Cell("orphan", code, LIMITS)).wait(on_event)
         assert outcome.reason is Reason.INTERNAL, outcome
         assert until(lambda: not any(alive(pid) for pid in printed[1:3]))
-        assert until(lambda: len(usage.processes(launcher(sandbox))) == 5)  # zygote, and twice init and cell
+        assert until(lambda: len(processes.descendants(launcher(sandbox))) == 5)  # zygote, and twice init and cell
         assert execute(sandbox, "1 + 1")[0].success
 
 
 WORKER = """
 import os, sys
-from worker.sandbox import Cell, Sandbox, usage
+from worker.sandbox import Cell, Sandbox
+from worker.sandbox.linux import processes
 sandbox = Sandbox(slots=1, preload=(), level=int(sys.argv[1]), probe=False)
 sandbox.start()
 pid = sandbox.pid
 code = "import os, time, ctypes\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\n"
 code += "os.fork() or os.setsid()\\nprint(1)\\ntime.sleep(60)"
-sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *usage.processes(pid), flush=True))
+sandbox.run(Cell("x", code)).wait(lambda e: print(pid, *processes.descendants(pid), flush=True))
 """
 
 

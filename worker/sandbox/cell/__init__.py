@@ -1,0 +1,1 @@
+"""What runs in the process of one cell: its guards, its interpreter, its output streams."""

@@ -1,0 +1,172 @@
+"""What keeps a cell in beside the namespaces: rules, filter, limits, no rights; and proof that each is on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..linux import landlock, namespaces, procfs, seccomp, syscalls
+
+if TYPE_CHECKING:
+    from .spawn import Spawn
+
+_PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
+_ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
+#: limits that are the same for every cell
+_LIMITS: Final = (
+    (resource.RLIMIT_CORE, 0, 0),
+    (resource.RLIMIT_STACK, 8 << 20, 64 << 20),
+    (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
+    (resource.RLIMIT_MSGQUEUE, 0, 0),
+    # those that wait, and timers, count for the user, who may be the worker's own
+    (resource.RLIMIT_SIGPENDING, 1024, 1024),
+    (resource.RLIMIT_RTPRIO, 0, 0),
+    (resource.RLIMIT_NICE, 0, 0),
+)
+
+
+def put_on(spawn: Spawn) -> dict[str, Any]:
+    """Put every guard on, the filter last because it refuses what the others need.
+
+    Returns:
+        what is really on, as the kernel says
+
+    Raises:
+        OSError: one could not be put on.
+        RuntimeError: one is not what it should be.
+    """
+    off = spawn.guards_off
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # without it our own /proc entries are not ours
+    procfs.write("/proc/self/oom_score_adj", "1000")
+    # made before the user changes: the paths may be out of the new one's reach
+    rules = _rules(spawn) if "landlock" not in off and landlock.abi() else None
+    if spawn.level < 2 and spawn.uid:
+        _change_user(spawn)
+    syscalls.drop_capabilities()
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    for kind, soft, hard in _LIMITS:
+        _set(kind, soft, hard)
+    if rules:
+        _probe_folder(spawn, refused=False)
+        rules.restrict()
+        os.close(rules.fd)
+        _probe_folder(spawn, refused=True)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+    if "seccomp" not in off:
+        syscalls.install_filter(system_call_filter(spawn))
+    return {
+        "landlock_abi": rules.abi if rules else 0,
+        "seccomp": "seccomp" not in off,
+        "uid": os.getuid(),
+        **_verify(off, housed=bool(spawn.house)),
+    }
+
+
+def system_call_filter(spawn: Spawn) -> bytes:
+    """The filter program of a cell."""
+    private = spawn.level >= 2
+    return seccomp.build(
+        syscalls.machine(),
+        inet=private or spawn.network,
+        unix=private,
+        ipc=private,
+        unseen_memory=spawn.unseen_memory,
+        shared_owner=not private and not spawn.uid,
+    )
+
+
+def _change_user(spawn: Spawn) -> None:
+    for folder in (spawn.home, os.environ["TMPDIR"]):
+        os.chown(folder, spawn.uid, spawn.uid)
+    syscalls.drop_bounding_set()
+    os.setgroups([])
+    os.setresgid(spawn.uid, spawn.uid, spawn.uid)
+    os.setresuid(spawn.uid, spawn.uid, spawn.uid)
+
+
+def _rules(spawn: Spawn) -> landlock.Ruleset:
+    rules = landlock.Ruleset(tcp=spawn.level >= 2 or spawn.network)
+    if spawn.level >= 2:
+        rules.allow_read("/")
+        rules.allow_write(*namespaces.WRITABLE)
+    else:
+        rules.allow_read(*spawn.readable, *_PROC_READABLE, *_ETC_READABLE)
+        rules.allow_write(spawn.home)
+    rules.allow_write(*(f"/dev/{name}" for name in namespaces.DEVICES))
+    return rules
+
+
+def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
+    """Positive and negative control: the same act succeeds before the rules are on and fails after."""
+    try:
+        if spawn.level >= 2:
+            os.mkdir(f"{namespaces.AREA}/.probe")  # noqa: PTH102
+            os.rmdir(f"{namespaces.AREA}/.probe")  # noqa: PTH106
+        else:
+            os.scandir("/").close()
+    except PermissionError:
+        if not refused:
+            raise
+        return
+    if refused:
+        raise RuntimeError("Landlock rules are on but do not refuse what they should")
+
+
+def _verify(off: tuple[str, ...], *, housed: bool) -> dict[str, Any]:
+    """Read back what the kernel says is on, rather than believe the calls that set it."""
+    status = dict(line.split(":\t", 1) for line in procfs.read("/proc/self/status").splitlines() if ":\t" in line)
+    wrong = []
+    if int(status["CapEff"], 16) or int(status["CapPrm"], 16):
+        wrong.append("capabilities are left")
+    if housed and int(status["CapBnd"], 16):
+        wrong.append("capabilities can be gained")  # elsewhere an ordinary user may not say so, and needs not
+    if status["NoNewPrivs"] != "1":
+        wrong.append("no_new_privs is off")
+    if status["Seccomp"] != "2" and "seccomp" not in off:
+        wrong.append("the system call filter is off")
+    if "seccomp" not in off:
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            wrong.append("the system call filter lets unshare through")
+        except PermissionError:
+            pass
+    if wrong:
+        raise RuntimeError("; ".join(wrong))
+    return {"no_new_privs": True, "capabilities": 0}
+
+
+def data() -> int:
+    """Bytes of memory of its own that this process has asked for."""
+    return int(procfs.read("/proc/self/statm").split()[5]) * resource.getpagesize()
+
+
+def limit(spawn: Spawn, limits: dict[str, Any], asked: int) -> None:
+    """Set the kernel's own limits, as far as they are the run's; none can be raised again.
+
+    Args:
+        spawn: what the launcher asked for.
+        limits: of the run.
+        asked: from :func:`data`, before the cell asks for any.
+    """
+    cpu = int(time.process_time() + limits["cpu_s"]) + 2
+    # a little below the tree's limit, so that one greedy process gets a MemoryError rather than a kill
+    room = asked + (int(limits["memory_mb"]) << 20) * 15 // 16
+    megabyte = 1 << 20
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
+        (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
+        (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),
+    ):
+        _set(kind, soft, hard)
+
+
+def _set(kind: int, soft: int, hard: int) -> None:
+    try:
+        resource.setrlimit(kind, (soft, hard))
+    except ValueError:  # more than the worker itself may have
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (min(soft, most), min(hard, most)))

@@ -1,0 +1,1 @@
+"""The launcher: a small, clean process that orders sandboxes, enforces limits and collects output."""

@@ -1,0 +1,249 @@
+"""The launcher: one clean process per worker that runs cells in standbys and ends them.
+
+Started by exec with an empty environment and a single inherited descriptor. One thread, one selector, timers from the
+monotonic clock. The worker's end of a run closing kills that run; the control socket closing kills everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from functools import partial
+from typing import Any, Final, NoReturn
+
+from ..linux import syscalls
+from .event_loop import Loop, has_data, hung_up
+from .pool import TRIES, Standbys
+from .process_tree import Box
+from .run import Run
+from .zygote_client import ZygoteFailed
+
+_MESSAGE: Final = 1 << 16
+#: how long a cell runs undisturbed before the standby that replaces its own is made beside it (seconds)
+_UNDISTURBED_S: Final = 0.005
+
+
+class Launcher:
+    """Owns the standbys and the runs."""
+
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+        self._control, self._config = control, config
+        self._loop = Loop()
+        self._standbys = Standbys(config, self._loop, self)
+        self._runs: list[Run] = []
+        self._waiting: deque[Run] = deque()
+        self._refill_at = float("inf")
+        self._report: dict[str, Any] = {}
+        self._ready: dict[str, Any] = {}  #: what the worker is told once the first standby has its guards on
+
+    def run(self) -> NoReturn:
+        """Start the zygote, tell the worker, serve it until it goes."""
+        try:
+            ready = self._standbys.start()
+        except (OSError, ZygoteFailed) as err:
+            self.send({"op": "broken", "text": str(err)})
+            os._exit(1)
+        self._report = ready["report"]
+        self._ready = {"op": "ready", "report": self._report, "environment": ready["environment"]}
+        self._loop.watch(self._control, self._on_control)
+        self._standbys.refill()
+        while True:
+            self._turn()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell the worker, if there still is one."""
+        with contextlib.suppress(OSError):
+            self._control.send(json.dumps(message).encode())
+
+    def _quit(self) -> NoReturn:
+        self._standbys.close()
+        os._exit(0)
+
+    # -- runs ----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._loop.turn(min([self._refill_at, *(run.deadline() for run in self._runs)]))
+        now = time.monotonic()
+        for run in list(self._runs):
+            run.tick(now)
+            self._settle(run)
+        if now >= self._refill_at:
+            self._refill()
+
+    def _refill(self) -> None:
+        self._refill_at = float("inf")
+        self._standbys.refill(asked=True)
+
+    def _settle(self, run: Run) -> None:
+        """Keep the interest in a run's socket right, and drop runs that are told."""
+        if run.kill_reason and run.box is None and not run.done:
+            self._waiting.remove(run)
+            run.fail("", self._report)
+        if run.done and not run.writing:
+            self._forget(run)
+        elif run in self._runs:
+            self._loop.change(run.sock, lambda: self._on_run(run), writable=run.writing)
+
+    def _forget(self, run: Run) -> None:
+        if run in self._runs:
+            self._runs.remove(run)
+            self._loop.forget(run.sock)
+            run.close()
+
+    def _on_control(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 1)
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._quit()
+        run = Run(socket.socket(fileno=fds[0]), sample_memory="memory" not in self._config["guards_off"])
+        self._runs.append(run)
+        self._loop.watch(run.sock, lambda: self._on_run(run))
+        self._on_run(run, data)
+
+    def _on_run(self, run: Run, start: bytes = b"") -> None:
+        """Take what the worker sent of a run; the start of the request came with its socket."""
+        fresh = run.request is None
+        if not (run.take(start) if start else run.read()):
+            # the worker died or lost interest: nobody is left to tell
+            run.done = True
+            run.kill()
+            if run in self._waiting:
+                self._waiting.remove(run)
+            self._forget(run)
+            return
+        run.flush()
+        if fresh and run.request is not None:
+            self._waiting.append(run)
+            self._dispatch()
+            if run in self._waiting:
+                self._refill()
+
+    def _dispatch(self) -> None:
+        for run in list(self._waiting):
+            assert run.request is not None
+            limits = run.request["limits"]
+            box = self._standbys.fitting(limits, network=bool(run.request.get("network")), run=run)
+            if box is None:
+                continue
+            self._waiting.remove(run)
+            try:
+                run.start(box, self._standbys.with_tasks(limits))
+            except OSError as err:
+                run.fail(f"the standby did not take the code: {err}", self._report)
+                self._standbys.broken(box, str(err))
+                continue
+            for name in ("events", "stdout", "stderr"):
+                self._loop.watch(box.fds[name], partial(self._on_output, run))
+            # most cells are short: making another standby would compete with this one for the processor
+            self._refill_at = min(self._refill_at, time.monotonic() + _UNDISTURBED_S)
+
+    def _on_output(self, run: Run) -> None:
+        if run.box is None:
+            return
+        if run.done:
+            # what the cell left running may go on writing for the moment until it is dead
+            self._loop.forget(*run.box.fds.values())
+            return
+        run.collect()
+        for fd in run.box.fds.values():
+            # a pipe at its end stays readable for ever; init's report of the death is what ends the run
+            if hung_up(fd):
+                self._loop.forget(fd)
+
+    def _run_of(self, box: Box) -> Run | None:
+        return next((run for run in self._runs if run.box is box), None)
+
+    def _give_up(self, run: Run, why: str) -> None:
+        run.fail(why, self._report)
+        self._settle(run)
+
+    # -- what the standbys tell -----------------------------------------------------------------------------------
+
+    def on_ready(self, box: Box) -> None:
+        """Tell the worker, once, with what the first standby found to be really on; then use it."""
+        if self._ready:
+            self._report |= box.guards
+            if not box.guards["landlock_abi"] and "landlock" not in self._config["guards_off"]:
+                # without it a level keeps only what the next lower one promises
+                self._report["level"] -= 1
+                self._report["missing"].append("landlock: the kernel has none")
+            self.send(self._ready)
+            self._ready = {}
+        self._dispatch()
+
+    def on_failed(self, box: Box) -> None:
+        """A run that needed this very box gets another, a few times."""
+        waiting: Run | None = box.spec.get("run")
+        if waiting is not None and waiting in self._waiting:
+            waiting.tries += 1
+            if waiting.tries >= TRIES:
+                self._waiting.remove(waiting)
+                self._give_up(waiting, box.problem)
+
+    def on_hopeless(self, why: str) -> None:
+        """There are no boxes to be had: at the start that is the end, later that of every run that waits."""
+        if self._ready:
+            self.send({"op": "broken", "text": why})
+            self._quit()
+        while self._waiting:
+            self._give_up(self._waiting.popleft(), why)
+
+    def on_broken(self, box: Box) -> None:
+        """A run's box lost what it was promised: the run ends."""
+        run = self._run_of(box)
+        if run:
+            run.kill()
+
+    def on_cell_end(self, box: Box) -> None:
+        """Answer at once: that need not wait until the kernel has taken the namespaces apart, nor compete with it."""
+        run = self._run_of(box)
+        quiet = not any(has_data(fd) for fd in box.fds.values())
+        if not quiet:
+            box.kill()  # what the cell left may write faster than anybody reads
+        if run:
+            run.finish(self._report, quiet=quiet)
+            self._settle(run)
+        box.kill()
+        if run:
+            self._refill()
+
+    def on_gone(self, box: Box) -> bool:
+        """Answer, if that was not done before."""
+        run = self._run_of(box)
+        if run is None:
+            return False
+        run.finish(self._report)
+        self._settle(run)
+        return True
+
+    def on_free(self) -> None:
+        """Use what there is, make what there is room for."""
+        self._dispatch()
+        self._standbys.refill()
+
+    def on_lost(self) -> NoReturn:
+        """Without a zygote there is nothing to do here; the worker starts another launcher."""
+        self._quit()
+
+
+def main() -> NoReturn:
+    """Entry point: descriptor of the control socket and configuration come as arguments."""
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    launcher = Launcher(control, json.loads(sys.argv[2]))
+    try:
+        launcher.run()
+    except Exception:
+        launcher.send({"op": "broken", "text": traceback.format_exc()[-4000:]})
+        os._exit(1)

@@ -1,0 +1,295 @@
+"""One run, as the launcher sees it: the worker's end, the limits, and the evidence for the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from ..linux import accounting, disk
+from ..protocol import framing
+from .output import Collector
+from .process_tree import Box
+
+#: how long atexit handlers and threads may go on after the cell has ended (seconds)
+EXIT_GRACE_S: Final = 1.0
+#: how long output is held back, so that what follows at once, the end for one, goes with it (seconds)
+_TOGETHER_S: Final = 0.002
+#: how often what the kernel does not limit is measured (seconds)
+SAMPLE_S: Final = 0.04
+#: how long killing may take before it is done by force, then given up (seconds)
+_KILL_S: Final = 3.0
+#: reads at the end; what the cell left running could otherwise be read for ever
+_FINAL_ROUNDS: Final = 64
+
+
+class Run:
+    """From the request to the evidence that is sent back."""
+
+    def __init__(self, sock: socket.socket, *, sample_memory: bool = True) -> None:
+        self.sock = sock
+        self._sample_memory = sample_memory
+        sock.setblocking(False)
+        self._decoder = framing.Decoder()
+        self._out = bytearray()
+        self.request: dict[str, Any] | None = None
+        self.box: Box | None = None
+        self.kill_reason: str | None = None  #: what the launcher killed for
+        self.detail: dict[str, Any] = {}
+        self.collector: Collector | None = None
+        self.soft_sent = self.done = self.told = False
+        self._asked = self._started = self._ended = 0.0
+        self._next_sample = self._kill_by = self._grace_end = 0.0
+        self._flush_by = float("inf")  #: when output that was held back goes out
+        self._peak = 0
+        self._full = ""  #: which limit of disk space was last seen used up
+        self._cpu = 0.0
+        self.tries = 0  #: boxes made for this run that broke
+        self.token = secrets.token_hex(16)
+
+    def read(self) -> bool:
+        """Take what the worker sent; false when it is gone."""
+        try:
+            while data := self.sock.recv(1 << 20):
+                if not self.take(data):
+                    return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def take(self, data: bytes) -> bool:
+        """Understand what the worker sent; false when it is nothing a worker sends."""
+        try:
+            for message in self._decoder.feed(data):
+                if message["op"] == "run":
+                    self.request, self._asked = message, time.monotonic()
+                elif message["op"] == "cancel":
+                    self.stop(message.get("reason") or "cancelled")
+        except framing.BadJson:
+            return False
+        return True
+
+    def start(self, box: Box, limits: dict[str, Any]) -> None:
+        """Hand the code to a standby and start the clocks."""
+        assert self.request is not None
+        self.box = box
+        self.collector = Collector(int(limits["output_kb"]) << 10, self.token)
+        if box.group and any(limits[name] != box.spec["limits"][name] for name in ("memory_mb", "tasks")):
+            box.group.limit(limits["memory_mb"], limits["tasks"])
+        box.hand_over(
+            {
+                "code": self.request["code"],
+                "inputs": self.request.get("inputs") or {},
+                "outputs": self.request.get("outputs") or [],
+                "limits": limits,
+                "token": self.token,
+            }
+        )
+        self._started = time.monotonic()
+        self._next_sample = self._started + SAMPLE_S
+
+    def stop(self, reason: str, **detail: Any) -> None:
+        """Kill the tree; the first reason stands."""
+        if self._ended or self.done:
+            return
+        if self.kill_reason is None:
+            self.kill_reason, self.detail = reason, {**detail, "after_s": self._elapsed()}
+        self.kill()
+
+    def kill(self) -> None:
+        """End the tree, for a reason already noted or because the cell has ended."""
+        if self.box and self.box.state == "running":
+            self._kill_by = time.monotonic() + _KILL_S
+            self.box.kill()
+
+    def collect(self, *, final: bool = False, rounds: int = 1) -> None:
+        """Read what lies in the pipes: the channel first, because the cell waits for the others to be empty.
+
+        Args:
+            final: nothing will be read after this.
+            rounds: how often at most, if there is more each time.
+        """
+        assert self.box is not None
+        assert self.collector is not None
+        for _ in range(rounds):
+            chunks, _ = self.box.read("events")
+            for chunk in chunks:
+                self.collector.packet(chunk)
+            seen = bool(chunks)
+            for stream in ("stdout", "stderr"):
+                chunks, _ = self.box.read(stream)
+                for chunk in chunks:
+                    self.collector.raw(stream, chunk)
+                seen = seen or bool(chunks)
+            if not seen:
+                break
+        if final:
+            self.collector.finish()
+        elif (name := self.collector.flooded) is not None:
+            self.stop("output", stream=name, bytes=self.collector.bytes_of(name))
+        if self.collector.end is not None and not self._grace_end:
+            self._ended = time.monotonic()
+            self._grace_end = self._ended + EXIT_GRACE_S
+        self._pass_on(self.collector.take())
+
+    def _pass_on(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self._out += framing.encode({"op": "event", "event": event})
+        if self._out and self._flush_by == float("inf"):
+            self._flush_by = time.monotonic() + _TOGETHER_S
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._flush_by:
+            self.flush()
+        box = self.box
+        if box is None or self.request is None or self.done:
+            return
+        if box.state == "ending":
+            if self._kill_by and now > self._kill_by:
+                self._kill_by = now + _KILL_S
+                box.kill_hard()
+            return
+        limits = self.request["limits"]
+        elapsed = now - self._started
+        if self._grace_end:
+            if now > self._grace_end:
+                self.kill()
+        elif elapsed >= limits["hard_s"]:
+            self.stop("timeout")
+        elif elapsed >= limits["soft_s"] and not self.soft_sent:
+            self.soft_sent = True
+            self.detail = {"after_s": elapsed}
+            box.interrupt()
+        if now >= self._next_sample:
+            before = time.process_time()
+            self._sample(box, limits)
+            # measuring must not become the load: it takes at most a third of a processor
+            self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
+
+    def deadline(self) -> float:
+        """When :meth:`tick` has something to do next."""
+        if self.box is None or self.request is None or self.done:
+            return self._flush_by
+        if self.box.state == "ending":
+            return min(self._flush_by, self._kill_by or float("inf"))
+        limits = self.request["limits"]
+        wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
+        return min(self._flush_by, self._next_sample, self._grace_end or self._started + wall)
+
+    def _sample(self, box: Box, limits: dict[str, Any]) -> None:
+        pids = box.pids()
+        counted = box.group.cpu() if box.group else 0.0
+        self._cpu = max(box.meter.read(box.init_pid, pids), counted) - box.cpu_before
+        if self._cpu > limits["cpu_s"]:
+            self.stop("cpu", cpu_s=self._cpu)
+        if box.group is None and self._sample_memory:
+            used = accounting.memory(pids, box.scratch)
+            if box.spec["level"] >= 2 and not box.spec["network"]:  # elsewhere the sockets are not the cell's alone
+                used += accounting.sockets(box.cell_pid)
+            self._peak = max(self._peak, used)
+            if self._peak > limits["memory_mb"] << 20:
+                self.stop("memory")
+        self._full = accounting.full(box.scratch, ("disk_mb", "shm_mb")) or self._full
+        if box.home:
+            self._sample_disk(Path(box.home), pids, limits)
+
+    def _sample_disk(self, home: Path, pids: list[int], limits: dict[str, Any]) -> None:
+        try:
+            size, count = disk.measure(home, limits["inodes"])
+            size += disk.removed(pids, home, limits["file_mb"] << 20)
+        except disk.Unmeasurable:
+            self.stop("disk", full="hidden")
+        except OSError:
+            return  # the run's end has removed it
+        else:
+            if size > limits["disk_mb"] << 20 or count > limits["inodes"]:
+                full = "inodes" if count > limits["inodes"] else "disk_mb"
+                self.stop("disk", disk_mb=size >> 20, files=count, full=full)
+
+    def finish(self, environment: dict[str, Any], *, quiet: bool = False) -> None:
+        """The cell's process is dead: read the rest and send the evidence.
+
+        Args:
+            environment: the isolation there is.
+            quiet: the pipes were empty after its death.
+        """
+        if self.done:
+            return
+        self.done = True
+        evidence = self._evidence(environment)
+        if self.box is not None and self.collector is not None:
+            self.collect(final=True, rounds=1 if quiet else _FINAL_ROUNDS)
+            evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
+            if self.collector.end is not None:
+                self.collector.end.pop("token", None)
+                self._keep_asked_values(self.collector.end)
+        self.send({"op": "outcome", **evidence})
+
+    def _keep_asked_values(self, end: dict[str, Any]) -> None:
+        assert self.request is not None
+        values, asked = end.get("values"), self.request.get("outputs") or []
+        end["values"] = {name: values[name] for name in asked if name in values} if isinstance(values, dict) else {}
+
+    def _evidence(self, environment: dict[str, Any]) -> dict[str, Any]:
+        box, now = self.box, time.monotonic()
+        evidence: dict[str, Any] = {
+            "kill": self.kill_reason,
+            "soft": self.soft_sent,
+            "detail": self.detail,
+            "isolation": environment,
+            "elapsed_s": (self._ended or now) - self._started if self._started else 0.0,
+            "start_s": self._started - self._asked if self._started else None,
+            "cpu_s": max(0.0, self._cpu),
+            "cut": bool(self._grace_end and now > self._grace_end),
+        }
+        if box is not None:
+            group = box.group
+            evidence |= {
+                "status": box.status,
+                "problem": box.problem,
+                "init_died": box.init_died,
+                "oom_kills": group.oom_kills() if group else 0,
+                "forks_refused": group.forks_refused() if group else None,
+                "full": accounting.full(box.scratch, ("disk_mb", "shm_mb")) or self._full,
+                "peak": group.peak() if group else max(self._peak, box.growth),
+                "isolation": {**environment, **box.guards},
+            }
+        return evidence
+
+    def fail(self, text: str, environment: dict[str, Any]) -> None:
+        """It cannot run."""
+        if not self.done:
+            self.done = True
+            self.send({"op": "outcome", **self._evidence(environment), "problem": text})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a frame for the worker."""
+        self._out += framing.encode(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the worker will take."""
+        self._flush_by = float("inf")
+        with contextlib.suppress(OSError):
+            while self._out:
+                sent = self.sock.send(self._out)
+                del self._out[:sent]
+
+    @property
+    def writing(self) -> bool:
+        """Whether something waits for the worker to read on."""
+        return bool(self._out) and self._flush_by == float("inf")
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started if self._started else 0.0
+
+    def close(self) -> None:
+        """Drop the worker's end."""
+        with contextlib.suppress(OSError):
+            self.sock.close()

@@ -1,0 +1,1 @@
+"""System calls, namespaces, seccomp, Landlock, control groups, accounting. Mechanism only, no policy."""

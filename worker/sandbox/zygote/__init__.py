@@ -1,0 +1,1 @@
+"""The zygote: the warm process that cells are forked from, and the namespace server that builds their surroundings."""
