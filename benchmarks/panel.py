@@ -30,13 +30,13 @@ BATCH = 1000
 #: runs in the kernel
 _KERNEL = """
 import json, time
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.panel.panel import Panel
 from codeexec_magic.magics.remote_queue import Notebook
 from codeexec_magic.magics.session import Session
 from codeexec_magic.store.monitor import Query, read
 session = Session(get_ipython())
-panel = Panel(Origin(get_ipython()), Notebook(session))
+panel = Panel(ParentCell(get_ipython()), Notebook(session))
 redis = session.client.store.redis
 def scripts():
     return redis.info('commandstats')['cmdstat_evalsha']['calls']

@@ -100,7 +100,7 @@ def per_second(sandbox: Sandbox, rounds: int) -> float:
 
 
 def parked_mb(sandbox: Sandbox) -> float:
-    """What warden, zygote and standbys hold when nothing runs, shared pages counted once and the heap's file whole."""
+    """Memory of namespace server, zygote and idle standbys: shared pages count once, the heap's file whole."""
     time.sleep(1.0)  # standbys that have nothing to do take more pages
     return together_mb(process.pid for process in psutil.Process(sandbox.pid).children(recursive=True))
 

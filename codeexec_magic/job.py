@@ -74,7 +74,7 @@ class Job:
             yield from self.submission.events_before_end()
             yield self._end(self.submission.result)
             return
-        trail = _Trail(self, after)
+        trail = _EventCursor(self, after)
         away_since: float | None = None
         while not trail.ended:
             try:
@@ -215,7 +215,7 @@ class Job:
         return card_html(state, notes=advice(state))
 
 
-class _Trail:
+class _EventCursor:
     """Where a reader stands in the events of a job.
 
     Args:

@@ -129,12 +129,12 @@ class Attempt:
             return
         ended_ms = begun.started_at_ms + outcome.execution_time_ms
         decision = decide(request, outcome.reason, begun.failures)
-        story = self._story(begun, outcome, ended_ms)
+        attempt_record = self._attempt_record(begun, outcome, ended_ms)
         full_until = time.monotonic() + FULL_PATIENCE_S
 
         def close() -> tuple[str, list[str], ExecutionResult, Mapping[str, Any] | None]:
             try:
-                return self._close(begun, outcome, decision, story, publisher)
+                return self._close(begun, outcome, decision, attempt_record, publisher)
             except BrokerFull:
                 if time.monotonic() > full_until:
                     publisher.give_up()  # an outcome that tells what is missing from its output needs next to no room
@@ -149,10 +149,15 @@ class Attempt:
             runtime.announce(result, followers, letter)
 
     def _close(
-        self, begun: Begun, outcome: Outcome, decision: Decision, story: Mapping[str, Any], publisher: Publisher
+        self,
+        begun: Begun,
+        outcome: Outcome,
+        decision: Decision,
+        attempt_record: Mapping[str, Any],
+        publisher: Publisher,
     ) -> tuple[str, list[str], ExecutionResult, Mapping[str, Any] | None]:
         ended_ms = begun.started_at_ms + outcome.execution_time_ms
-        result = self._result(begun, outcome, decision, story, ended_ms, publisher)
+        result = self._result(begun, outcome, decision, attempt_record, ended_ms, publisher)
         letter = None
         if decision.dead:
             letter = DeadLetter.of(begun.request, result, iso(begun.submitted_at_ms)).as_dict()
@@ -161,7 +166,7 @@ class Attempt:
             self.id,
             decision.action,
             outcome.reason,
-            story=story,
+            attempt_record=attempt_record,
             charge=decision.charge,
             status=decision.status,
             result=replace(result, outputs=()),
@@ -173,7 +178,7 @@ class Attempt:
         )
         return verdict, followers, result, letter
 
-    def _story(self, begun: Begun, outcome: Outcome, ended_ms: int) -> dict[str, Any]:
+    def _attempt_record(self, begun: Begun, outcome: Outcome, ended_ms: int) -> dict[str, Any]:
         return {
             "worker": self.runtime.name,
             "start": iso(begun.started_at_ms),
@@ -187,7 +192,7 @@ class Attempt:
         begun: Begun,
         outcome: Outcome,
         decision: Decision,
-        story: Mapping[str, Any],
+        attempt_record: Mapping[str, Any],
         ended_ms: int,
         publisher: Publisher,
     ) -> ExecutionResult:
@@ -210,7 +215,7 @@ class Attempt:
             verdict=outcome.verdict,
             wait_time_ms=begun.waited_ms,
             queue=begun.request.queue,
-            attempts=(*begun.attempts, story),
+            attempts=(*begun.attempts, attempt_record),
             limits=outcome.limits,
             isolation=outcome.isolation,
             truncated=truncated,

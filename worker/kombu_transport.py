@@ -96,7 +96,7 @@ def _message(task_id: str, generation: int, label: str | None, queue: str) -> by
     ).encode()
 
 
-class InboxClient(PrefixedStrictRedis):
+class CodeexecClient(PrefixedStrictRedis):
     """Reads a worker's lists; what it cannot pass on looks like a read that found nothing.
 
     Replies to Celery's own commands come by lists too, which :func:`install` does not name.
@@ -121,18 +121,18 @@ class InboxClient(PrefixedStrictRedis):
             return None
 
 
-class InboxChannel(Channel):
-    """Reads through :class:`InboxClient`."""
+class CodeexecChannel(Channel):
+    """Reads through :class:`CodeexecClient`."""
 
-    def _get_client(self) -> Callable[..., InboxClient]:
+    def _get_client(self) -> Callable[..., CodeexecClient]:
         super()._get_client()  # type: ignore[no-untyped-call]  # checks the version
-        return partial(InboxClient, global_keyprefix=self.global_keyprefix)
+        return partial(CodeexecClient, global_keyprefix=self.global_keyprefix)
 
 
-class InboxTransport(Transport):
+class CodeexecTransport(Transport):
     """Kombu's Redis transport with a guarded inbox."""
 
-    Channel = InboxChannel
+    Channel = CodeexecChannel
 
 
 def install(queues: Collection[str], complain: Complaint) -> None:
@@ -144,7 +144,7 @@ def install(queues: Collection[str], complain: Complaint) -> None:
         queues: lists that hold nothing but jobs.
         complain: called with the queue of a message that was turned away, and why.
     """
-    InboxClient.queues = frozenset(queues)
-    InboxClient.complain = staticmethod(complain)
+    CodeexecClient.queues = frozenset(queues)
+    CodeexecClient.complain = staticmethod(complain)
     for scheme in ("redis", "rediss"):
-        TRANSPORT_ALIASES[scheme] = f"{__name__}:{InboxTransport.__name__}"
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:{CodeexecTransport.__name__}"

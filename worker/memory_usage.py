@@ -16,7 +16,7 @@ from .sandbox.fastfork import memfd_heap
 _MEMORY_S = 15.0
 
 
-class Footprint:
+class MemoryUsage:
     """Of this process and everything below it."""
 
     def __init__(self) -> None:

@@ -109,7 +109,7 @@ class Reconciler:
                 self.store.redis.zrem(f"{self.store.prefix}running", task_id)
             return
         crashes = int(record.get("crashes", "0")) + 1
-        story = {
+        attempt_record = {
             "worker": record.get("worker", ""),
             "start": iso(float(record.get("started_at", "0"))),
             "end": iso(snapshot.now_ms),
@@ -118,17 +118,23 @@ class Reconciler:
         }
         if crashes < self.store.settings.max_crashes:
             verdict, _ = self.store.finish(
-                task_id, attempt, "again", Reason.WORKER_LOST, story=story, charge="crashes", only_if_expired=True
+                task_id,
+                attempt,
+                "again",
+                Reason.WORKER_LOST,
+                attempt_record=attempt_record,
+                charge="crashes",
+                only_if_expired=True,
             )
             if verdict == "queued":
-                log.warning("worker %s died under job %s: running it again", story["worker"], task_id)
+                log.warning("worker %s died under job %s: running it again", attempt_record["worker"], task_id)
             return
         try:
             request = ExecutionRequest.from_dict(json.loads(record.get("request", "")))
         except (DecodeError, ValueError) as err:
             self._refuse(snapshot, attempt, DecodeError(str(err)))
             return
-        self._poison(snapshot, request, attempt, story)
+        self._poison(snapshot, request, attempt, attempt_record)
 
     def _refuse(self, snapshot: Snapshot, attempt: str, err: DecodeError) -> None:
         result = unreadable_result(snapshot, err)
@@ -138,9 +144,11 @@ class Reconciler:
         if verdict == "ended":
             self._announce(result, followers, None)
 
-    def _poison(self, snapshot: Snapshot, request: ExecutionRequest, attempt: str, story: Mapping[str, Any]) -> None:
+    def _poison(
+        self, snapshot: Snapshot, request: ExecutionRequest, attempt: str, attempt_record: Mapping[str, Any]
+    ) -> None:
         record = snapshot.record
-        told = (*attempts(record), story)
+        told = (*attempts(record), attempt_record)
         result = lost_result(
             request,
             Status.DEAD_LETTERED,
@@ -156,7 +164,7 @@ class Reconciler:
             attempt,
             "end",
             Reason.WORKER_LOST,
-            story=story,
+            attempt_record=attempt_record,
             charge="crashes",
             status=Status.DEAD_LETTERED,
             result=replace(result, outputs=()),

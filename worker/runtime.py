@@ -22,7 +22,7 @@ from worker.alerts import TIMEOUT_S, alert
 from worker.broker_retry import patiently
 from worker.execution_log import ExecutionLog
 from worker.leases import Leases, Listener
-from worker.memory_usage import Footprint
+from worker.memory_usage import MemoryUsage
 from worker.publisher import Flusher
 from worker.reconciler import Reconciler
 from worker.sampler import SAMPLE_S, Sampler
@@ -44,7 +44,7 @@ early_sandbox: Sandbox | None = None
 
 
 class Runtime:
-    """Opened in the main process of a worker, before it consumes.
+    """JobDetail in the main process of a worker, before it consumes.
 
     Args:
         settings: the worker's settings.
@@ -62,7 +62,7 @@ class Runtime:
         self.leases = Leases(JobStore(broker_url, settings, reply_timeout_s=settings.lease_s / RENEWALS))
         self.flusher = Flusher()
         self.log = ExecutionLog(settings.log_code)
-        self.footprint = Footprint()
+        self.footprint = MemoryUsage()
         self.name = ""
         #: shared by the workers that one supervisor starts, one after the other
         self.lineage = os.environ.get(LINEAGE) or uuid.uuid4().hex[:16]

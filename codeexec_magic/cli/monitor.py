@@ -10,7 +10,7 @@ import click
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, line, seconds, status, table
 from codeexec_magic.display.tables import first_line
-from codeexec_magic.panel.dashboard import Board, percent
+from codeexec_magic.panel.dashboard import Dashboard, percent
 from codeexec_magic.store.monitor import Query, read
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
 
@@ -53,7 +53,7 @@ def queue(broker: str | None, json_: bool) -> None:
         reading = read(connection.store, Query(samples=round(SHOWN_S / SAMPLE_S) + 2, source="none", letters_limit=0))
         history = History()
         history.add(reading.samples, reading.sample())
-        board = Board(reading, history, embedded=connection.embedded)
+        board = Dashboard(reading, history, embedded=connection.embedded)
     if json_:
         as_json(_facts(board))
         return
@@ -101,7 +101,7 @@ def queue(broker: str | None, json_: bool) -> None:
     )
 
 
-def _facts(board: Board) -> dict[str, Any]:
+def _facts(board: Dashboard) -> dict[str, Any]:
     reading = board.reading
     return {
         "queues": [

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.display import live_card, render
-from codeexec_magic.display.card_slot import Place, publish_card
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.card_slot import CardSlot, publish_card
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 
@@ -27,13 +27,13 @@ class BackgroundView:
     """Made while the cell runs, used from the thread that follows the job."""
 
     def __init__(
-        self, origin: Origin, policy: Policy, job_id: str, cancel: live_card.Action, *, embedded: bool = False
+        self, parent_cell: ParentCell, policy: Policy, job_id: str, cancel: live_card.Action, *, embedded: bool = False
     ) -> None:
-        self._origin = origin
+        self._parent_cell = parent_cell
         self._policy = policy
         self._scope = job_id
         self._transcript = Transcript(policy)
-        self._place = Place(origin, policy, cancel, embedded=embedded, waits=False)
+        self._place = CardSlot(parent_cell, policy, cancel, embedded=embedded, waits=False)
         self._drawn_at = 0.0
         self._drawn_version = -1
 
@@ -67,8 +67,8 @@ class BackgroundView:
             card.keep()
         self._write_output()
         if error is not None:
-            self._origin.error(error, lines)
-        publish_card(self._origin, state, self._policy)
+            self._parent_cell.error(error, lines)
+        publish_card(self._parent_cell, state, self._policy)
 
     def _draw(self) -> None:
         card = self._place.card
@@ -88,4 +88,4 @@ class BackgroundView:
             elif output["output_type"] == "display_data":
                 own = output["transient"].get("display_id")
                 name = f"{self._scope}:{own}" if own is not None else None
-                self._origin.publish(output["data"], name, metadata=output["metadata"])
+                self._parent_cell.publish(output["data"], name, metadata=output["metadata"])

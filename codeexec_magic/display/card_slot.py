@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from codeexec_magic.display import live_card, render
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 CARD_AFTER_S = 0.2
 
 
-class Place:
+class CardSlot:
     """Where the live card of one job appears. Made while the cell runs, above all that the job writes.
 
     Args:
-        origin: the cell.
+        parent_cell: the cell.
         policy: what the job may show.
         cancel: what the Cancel button does.
         embedded: the job runs on the embedded cluster.
@@ -29,9 +29,9 @@ class Place:
     """
 
     def __init__(
-        self, origin: Origin, policy: Policy, cancel: live_card.Action, *, embedded: bool, waits: bool
+        self, parent_cell: ParentCell, policy: Policy, cancel: live_card.Action, *, embedded: bool, waits: bool
     ) -> None:
-        self._origin = origin
+        self._parent_cell = parent_cell
         self._policy = policy
         self._cancel = cancel
         self._embedded = embedded
@@ -49,14 +49,14 @@ class Place:
         first = self.card is None
         if self.card is None:
             self.card = live_card.LiveCard(
-                self._origin,
+                self._parent_cell,
                 self._display_id,
                 task_id=state.id,
                 instead=render.submitted(state),
                 output=not self._waits,
             )
             # a button that cannot answer before the cell has ended would only mislead
-            if not self._waits or self._origin.buttons_answer:
+            if not self._waits or self._parent_cell.buttons_answer:
                 hint = "Cancel the task (so does Stop)" if self._waits else "Cancel the task"
                 self.card.buttons({"Cancel": self._cancel}, hint=hint)
         self.card.draw(live_html(state, self._policy, embedded=self._embedded))
@@ -66,7 +66,7 @@ class Place:
     def put_back(self) -> None:
         """Keep the place, or what is in it, at the end of what the cell shows now."""
         # an empty bundle draws nothing, and comparing tools skip it
-        self._origin.publish(self.card.view if self.card else {}, self._display_id)
+        self._parent_cell.publish(self.card.view if self.card else {}, self._display_id)
 
     def remove(self) -> None:
         """Take the live card away."""
@@ -84,10 +84,10 @@ def live_html(state: JobState, policy: Policy, *, embedded: bool) -> str:
     return render.card_html(state, live=True, phase=phase, name=False, notes=notes, trusted=policy.trusted)
 
 
-def publish_card(origin: Origin, state: JobState, policy: Policy) -> None:
+def publish_card(parent_cell: ParentCell, state: JobState, policy: Policy) -> None:
     """Write the card that stays."""
     notes = [*render.advice(state), *policy.notes]
-    origin.publish(
+    parent_cell.publish(
         {
             "text/html": render.card_html(state, notes=notes, trusted=policy.trusted),
             "text/plain": render.card_text(state, notes=notes, trusted=policy.trusted),

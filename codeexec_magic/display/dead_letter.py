@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from codeexec_magic.display import live_card, theme
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.errors import CodeExecError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class DeadLetterActions:
     """A row of buttons; made in the thread that showed the job.
 
     Args:
-        origin: the cell under which it stands.
+        parent_cell: the cell under which it stands.
         task_id: the dead letter.
         requeue: runs it again, with edited code or its own.
         drop: forgets it.
@@ -32,7 +32,7 @@ class DeadLetterActions:
 
     def __init__(
         self,
-        origin: Origin,
+        parent_cell: ParentCell,
         task_id: str,
         *,
         requeue: Callable[[str | None], Job],
@@ -40,10 +40,10 @@ class DeadLetterActions:
         code: Callable[[], str],
         follow: Callable[[Job], None],
     ) -> None:
-        self._origin = origin
+        self._parent_cell = parent_cell
         self._task_id = task_id
         self._requeue, self._drop, self._code, self._follow = requeue, drop, code, follow
-        self._card = live_card.LiveCard(origin, uuid.uuid4().hex)
+        self._card = live_card.LiveCard(parent_cell, uuid.uuid4().hex)
 
     def show(self) -> None:
         """Put the row on the page."""
@@ -87,7 +87,7 @@ class DeadLetterActions:
             self._card.buttons({})
             self._offer() if code is None else self._edit_again(code)
             return
-        self._origin.run(lambda: self._follow(job))
+        self._parent_cell.run(lambda: self._follow(job))
         self.close()
 
     def _edit_again(self, code: str) -> None:

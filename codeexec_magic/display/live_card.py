@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from codeexec_magic.display import theme
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 #: cards of ended background jobs that are kept for pages that were reloaded meanwhile
@@ -42,7 +42,7 @@ class LiveCard:
     """A box with the card, buttons, and room for output; it shows, hides and closes, and knows nothing of jobs.
 
     Args:
-        origin: the cell.
+        parent_cell: the cell.
         display_id: of the place kept for it.
         task_id: shown beside the card and never redrawn: a redraw would undo the selection of who copies it.
         instead: what clients without widgets show; it stays in a notebook that is saved meanwhile, so it must keep.
@@ -50,12 +50,12 @@ class LiveCard:
     """
 
     def __init__(
-        self, origin: Origin, display_id: str, *, task_id: str = "", instead: str = "", output: bool = False
+        self, parent_cell: ParentCell, display_id: str, *, task_id: str = "", instead: str = "", output: bool = False
     ) -> None:
         import ipywidgets as widgets
 
         self._widgets = widgets
-        self._origin = origin
+        self._parent_cell = parent_cell
         self._display_id = display_id
         self._instead = instead
         self._html = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0", margin="0"))
@@ -114,11 +114,11 @@ class LiveCard:
 
     def show(self, *, update: bool) -> None:
         """Put the card on the page: in the place kept for it, or as a new output."""
-        self._origin.publish(self.view, self._display_id, update=update)
+        self._parent_cell.publish(self.view, self._display_id, update=update)
 
     def hide(self) -> None:
         """Take it off the page; a page that was reloaded since does not hear of it and keeps it."""
-        self._origin.publish({}, self._display_id, update=True)
+        self._parent_cell.publish({}, self._display_id, update=True)
 
     def close(self) -> None:
         """Give up all models; closing the box alone would leave its parts behind."""

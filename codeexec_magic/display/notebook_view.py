@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import live_card, render
-from codeexec_magic.display.card_slot import Place, publish_card
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.card_slot import CardSlot, publish_card
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
 
@@ -21,7 +21,7 @@ class NotebookView:
     """Used from the thread that shows the job, one call at a time.
 
     Args:
-        origin: the cell.
+        parent_cell: the cell.
         policy: what the job may show.
         job_id: the job.
         cancel: what the Cancel button does.
@@ -29,16 +29,16 @@ class NotebookView:
     """
 
     def __init__(
-        self, origin: Origin, policy: Policy, job_id: str, cancel: live_card.Action, *, embedded: bool = False
+        self, parent_cell: ParentCell, policy: Policy, job_id: str, cancel: live_card.Action, *, embedded: bool = False
     ) -> None:
-        self._origin = origin
+        self._parent_cell = parent_cell
         self._policy = policy
         self._told_no_worker = False
-        self._place: Place | None = None
-        if origin.attended and live_card.available():
-            self._place = Place(origin, policy, cancel, embedded=embedded, waits=True)
+        self._place: CardSlot | None = None
+        if parent_cell.attended and live_card.available():
+            self._place = CardSlot(parent_cell, policy, cancel, embedded=embedded, waits=True)
         # a cell that clears its output takes our card along
-        self._replay = Replay(origin, policy, job_id, cleared=self._place.put_back if self._place else None)
+        self._replay = Replay(parent_cell, policy, job_id, cleared=self._place.put_back if self._place else None)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Show one event."""
@@ -60,8 +60,8 @@ class NotebookView:
         self._replay.flush()
         self._remove()
         if error is not None:
-            self._origin.error(error, list(error._render_traceback_()))  # type: ignore[attr-defined]
-        publish_card(self._origin, state, self._policy)
+            self._parent_cell.error(error, list(error._render_traceback_()))  # type: ignore[attr-defined]
+        publish_card(self._parent_cell, state, self._policy)
 
     def leave(self) -> None:
         """Take the live card away and say nothing."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
-class Origin:
+class ParentCell:
     """Made while the cell runs; used from any thread, also after the cell has ended."""
 
     def __init__(self, shell: Any) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 import uuid
 
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 
 
 class ProgressLine:
     """Shown only where somebody may see it: a client that runs notebooks unattended would keep it.
 
     Args:
-        origin: the cell.
+        parent_cell: the cell.
     """
 
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
+    def __init__(self, parent_cell: ParentCell) -> None:
+        self._parent_cell = parent_cell
         self._display_id = uuid.uuid4().hex
-        self._terminal = origin.kernel is None
-        self._seen = sys.stdout.isatty() if self._terminal else origin.attended
+        self._terminal = parent_cell.kernel is None
+        self._seen = sys.stdout.isatty() if self._terminal else parent_cell.attended
         self._text = ""
 
     def show(self, text: str) -> None:
@@ -31,7 +31,7 @@ class ProgressLine:
             sys.stdout.flush()
         else:
             # a display, because a stream that was written to stays as an empty line
-            self._origin.publish({"text/plain": text}, self._display_id, update=bool(self._text))
+            self._parent_cell.publish({"text/plain": text}, self._display_id, update=bool(self._text))
         self._text = text
 
     def clear(self) -> None:
@@ -42,5 +42,5 @@ class ProgressLine:
             sys.stdout.write("\r" + " " * len(self._text) + "\r")
             sys.stdout.flush()
         else:
-            self._origin.publish({}, self._display_id, update=True)
+            self._parent_cell.publish({}, self._display_id, update=True)
         self._text = ""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy, terminal_text
 from codeexec_magic.display.terminal_lines import Lines
 from codeexec_magic.display.transcript import display_id, stream_text
@@ -16,7 +16,7 @@ class Replay:
     """Writes to the streams and the cell's displays, in the order in which things happened.
 
     Args:
-        origin: the cell whose output it is.
+        parent_cell: the cell whose output it is.
         policy: what may be shown.
         scope: prefix for display ids, so that a cell can update its own displays and nobody else's.
         terminal: the output goes to a terminal.
@@ -25,14 +25,14 @@ class Replay:
 
     def __init__(
         self,
-        origin: Origin,
+        parent_cell: ParentCell,
         policy: Policy,
         scope: str,
         *,
         terminal: bool = False,
         cleared: Callable[[], None] | None = None,
     ) -> None:
-        self._origin = origin
+        self._parent_cell = parent_cell
         self._policy = policy
         self._scope = scope
         self._terminal = terminal
@@ -99,7 +99,7 @@ class Replay:
         self._before_output()
         if self._lines is not None and update and key is not None and self._lines.update(key, text):
             return
-        self._origin.publish(
+        self._parent_cell.publish(
             data, key, metadata=self._policy.metadata(data, event.get("metadata")), update=update and own is not None
         )
         if self._lines is not None:
@@ -107,7 +107,7 @@ class Replay:
         self.at_line_start = True
 
     def _clear(self, *, wait: bool) -> None:
-        self._origin.clear_output(wait=wait)
+        self._parent_cell.clear_output(wait=wait)
         self._clear_next = wait
         if not wait:
             self._put_back()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
 
@@ -21,14 +21,14 @@ class TerminalView:
     """Used from the main thread.
 
     Args:
-        origin: the prompt it was called from.
+        parent_cell: the prompt it was called from.
         policy: what the job may show.
         job_id: the job.
     """
 
-    def __init__(self, origin: Origin, policy: Policy, job_id: str) -> None:
+    def __init__(self, parent_cell: ParentCell, policy: Policy, job_id: str) -> None:
         self._policy = policy
-        self._replay = Replay(origin, policy, job_id, terminal=True)
+        self._replay = Replay(parent_cell, policy, job_id, terminal=True)
         self._line = ""
         self._told_no_worker = False
         self._rewrites = sys.stdout.isatty()

@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from codeexec_magic.errors import CodeExecError
-from codeexec_magic.local.directory import Home
+from codeexec_magic.local.directory import ClusterDirectory
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
 
 #: seconds to wait for the lock of a keeper that neither lives nor lets go
@@ -26,7 +26,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         settings = ClusterSettings.from_env()
-        home = Home.locate(settings)
+        home = ClusterDirectory.locate(settings)
         home.create()
         deadline = time.monotonic() + LOCK_S
         while time.monotonic() < deadline:
@@ -46,16 +46,16 @@ def main() -> int:
     return 1
 
 
-def _keep(home: Home, settings: ClusterSettings) -> int:
+def _keep(home: ClusterDirectory, settings: ClusterSettings) -> int:
     before = home.read()
     home.forget()  # nobody may take what the last keeper said for what this one says
     # The lock goes along with the fork. The caller reaps us at once and is nobody's parent afterwards: the keeper
     # belongs to no process tree that a notebook server would sweep away with its kernel.
     if os.fork():
         os._exit(0)
-    from codeexec_magic.local.daemon import Keeper
+    from codeexec_magic.local.daemon import Daemon
 
-    return Keeper(home, settings, WorkerSettings.from_env(), os.environ).run(before)
+    return Daemon(home, settings, WorkerSettings.from_env(), os.environ).run(before)
 
 
 if __name__ == "__main__":

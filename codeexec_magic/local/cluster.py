@@ -16,7 +16,7 @@ from typing import Any, Final
 from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import ClusterStartFailed
 from codeexec_magic.local import server
-from codeexec_magic.local.directory import Home, State, born, tail
+from codeexec_magic.local.directory import ClusterDirectory, State, born, tail
 
 #: keepers started in one call before giving up: a second one, should somebody kill the first
 STARTS: Final = 2
@@ -47,7 +47,7 @@ def find() -> Cluster | None:
     Raises:
         ClusterStartFailed: its folder is not ours alone.
     """
-    home = Home.locate()
+    home = ClusterDirectory.locate()
     if not home.exists():
         return None
     state = home.read()
@@ -69,7 +69,7 @@ def ensure(progress: Progress | None = None, timeout: float = 30.0) -> Cluster:
     """
     if not sys.platform.startswith("linux"):
         raise ClusterStartFailed("the embedded cluster needs Linux: set CELERY_BROKER_URL to use another one")
-    home = Home.locate()
+    home = ClusterDirectory.locate()
     if home.exists() and (cluster := _ready(home)):
         return cluster
     home.create()
@@ -92,7 +92,7 @@ def stop(wait: bool = True) -> bool:
     Returns:
         Whether there was one.
     """
-    home = Home.locate()
+    home = ClusterDirectory.locate()
     state = home.read() if home.exists() else None
     if state is None or not state.alive:
         return False
@@ -108,7 +108,7 @@ def stop(wait: bool = True) -> bool:
 
 def status() -> dict[str, Any]:
     """What there is to say about the cluster: ``state`` is stopped, starting, ready or stopping."""
-    home = Home.locate()
+    home = ClusterDirectory.locate()
     state = home.read() if home.exists() else None
     shown: dict[str, Any] = {"state": "stopped", "directory": str(home.path), "queues": list(QUEUES)}
     if state is None:
@@ -135,7 +135,7 @@ def status() -> dict[str, Any]:
 
 def logs(lines: int = 50) -> str:
     """The last lines of each log, under a heading each."""
-    home = Home.locate()
+    home = ClusterDirectory.locate()
     if not home.exists():
         return ""
     names = ("keeper", "server", "worker")
@@ -145,7 +145,7 @@ def logs(lines: int = 50) -> str:
 class _Start:
     """One call that starts the cluster, under the start lock."""
 
-    def __init__(self, home: Home, progress: Progress, deadline: float) -> None:
+    def __init__(self, home: ClusterDirectory, progress: Progress, deadline: float) -> None:
         self._home, self._progress, self._deadline = home, progress, deadline
         self._began = time.monotonic()
         self._line = ""
@@ -229,7 +229,7 @@ def _describe(state: State) -> str:
     return f"server {state.server} {'ready' if state.answers else '...'}, worker ..."
 
 
-def _ready(home: Home) -> Cluster | None:
+def _ready(home: ClusterDirectory) -> Cluster | None:
     state = home.read()
     if state is None or state.stage != "ready" or not state.alive or not server.ping(home.socket):
         return None
@@ -239,7 +239,7 @@ def _ready(home: Home) -> Cluster | None:
     return _cluster(home, state)
 
 
-def _cluster(home: Home, state: State) -> Cluster:
+def _cluster(home: ClusterDirectory, state: State) -> Cluster:
     return Cluster(server.url(home.socket, 0), server.url(home.socket, 1), state.pid, home.path)
 
 
@@ -253,7 +253,7 @@ def _signal(state: State, number: int) -> None:
             os.close(descriptor)
 
 
-def _environment(home: Home, env: Mapping[str, str] | None = None) -> dict[str, str]:
+def _environment(home: ClusterDirectory, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """The caller's environment without what belongs to the caller alone."""
     env = os.environ if env is None else env
     dropped = {"MPLBACKEND", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONPATH"}

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from codeexec_magic.contract import QUEUES, bare_prefix, key_prefix
 from codeexec_magic.local import server, socket_clients
-from codeexec_magic.local.directory import Home, State, born, tail, with_children
+from codeexec_magic.local.directory import ClusterDirectory, State, born, tail, with_children
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
 from codeexec_magic.supervisor import Child, Signals, worker_command
 
@@ -35,7 +35,7 @@ _UNREADABLE: Final = re.compile(
 )
 
 
-class Keeper:
+class Daemon:
     """Runs in the foreground until a signal, or until the cluster has been idle for long enough.
 
     Args:
@@ -45,7 +45,9 @@ class Keeper:
         env: what server and worker inherit.
     """
 
-    def __init__(self, home: Home, settings: ClusterSettings, workers: WorkerSettings, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: ClusterDirectory, settings: ClusterSettings, workers: WorkerSettings, env: Mapping[str, str]
+    ) -> None:
         self._home, self._settings = home, settings
         self._binary = server.find_binary()
         self._queues = tuple(dict.fromkeys((*QUEUES, *workers.queues)))

@@ -49,14 +49,14 @@ class State:
 
 
 @dataclass(frozen=True)
-class Home:
+class ClusterDirectory:
     """One embedded cluster's folder."""
 
     path: Path
     own: tuple[Path, ...]  #: the folders that must be ours alone, outermost first
 
     @classmethod
-    def locate(cls, settings: ClusterSettings | None = None) -> Home:
+    def locate(cls, settings: ClusterSettings | None = None) -> ClusterDirectory:
         """The folder the settings name. Nothing is created or checked yet."""
         settings = settings or ClusterSettings.from_env()
         if settings.home:

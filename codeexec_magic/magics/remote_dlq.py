@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
 from codeexec_magic.display import render, tables
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound
@@ -135,9 +135,9 @@ class RemoteClusterMagics(Magics):
             job = self.session.remember(self.session.client.requeue(letter.task_id, cell))
             if no_wait:
                 print(f"requeued task {name} to {job.queue}")
-                self.session.follow_behind(job, Policy(), Origin(self.session.shell))
+                self.session.follow_behind(job, Policy(), ParentCell(self.session.shell))
             else:
                 self.session.wait_here(job, Policy(), on_interrupt="cancel")
 
     def _show(self, html: str, text: str) -> None:
-        Origin(self.session.shell).publish({"text/html": html, "text/plain": text})
+        ParentCell(self.session.shell).publish({"text/html": html, "text/plain": text})

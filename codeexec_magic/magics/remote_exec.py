@@ -11,7 +11,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 
 from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult
 from codeexec_magic.display import render
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.magics import options, profiles, variables
 from codeexec_magic.magics.session import Session
@@ -61,7 +61,7 @@ class RemoteExecMagics(Magics):
         """
         args = self.parse(line)
         policy = Policy(HtmlMode(args.html or self.html))
-        origin = Origin(self.session.shell)
+        parent_cell = ParentCell(self.session.shell)
         with self.session.one_line_errors():
             job = self.submit(args, cell)
             if args.bind:
@@ -69,7 +69,7 @@ class RemoteExecMagics(Magics):
             if args.no_wait or not self.wait:
                 name = render.short(job.id)
                 print(f"submitted task {name} to {job.queue} (%remote_attach {name}, %remote_wait)")
-                self.session.follow_behind(job, policy, origin, lambda result: self._bind(args, result))
+                self.session.follow_behind(job, policy, parent_cell, lambda result: self._bind(args, result))
                 return
             interrupt = args.on_interrupt or self.on_interrupt
             result = self.session.wait_here(job, policy, on_interrupt=interrupt)

@@ -13,7 +13,7 @@ from IPython.core.magic import Magics, line_magic, magics_class
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render, tables
 from codeexec_magic.display.card_slot import publish_card
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.progress_line import ProgressLine
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.theme import WORDS, plural, seconds
@@ -48,7 +48,7 @@ class RemoteJobMagics(Magics):
         args = options.parse(self.remote_status, options.split(line))
         with self.session.one_line_errors():
             state = self.session.find(args.task).state()
-        publish_card(Origin(self.session.shell), state, Policy())
+        publish_card(ParentCell(self.session.shell), state, Policy())
 
     @options.magic(
         line_magic,
@@ -79,7 +79,7 @@ class RemoteJobMagics(Magics):
             ended = self._wait(jobs, args.timeout)
             self.session.wait_for_followers([job.id for job in jobs])
             states = [job.state() for job in jobs]
-            Origin(self.session.shell).publish(
+            ParentCell(self.session.shell).publish(
                 {"text/html": tables.jobs_html(states), "text/plain": tables.jobs_text(states)}
             )
             for state in states:
@@ -119,13 +119,13 @@ class RemoteJobMagics(Magics):
                 for state in self.session.client.jobs(limit=max(args.limit, 200))
                 if args.queue in (None, state.queue) and args.status in (None, str(state.status))
             ][: args.limit]
-        Origin(self.session.shell).publish(
+        ParentCell(self.session.shell).publish(
             {"text/html": tables.jobs_html(states), "text/plain": tables.jobs_text(states)}
         )
 
     def _wait(self, jobs: list[Job], timeout: float | None) -> bool:
         """Wait, with a progress line where somebody sees it; whether all ended."""
-        line, started = ProgressLine(Origin(self.session.shell)), time.monotonic()
+        line, started = ProgressLine(ParentCell(self.session.shell)), time.monotonic()
         waiting = {job.id: job for job in jobs}
         try:
             while True:

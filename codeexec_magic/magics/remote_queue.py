@@ -10,12 +10,12 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
 from codeexec_magic.display import live_card
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.theme import shown
 from codeexec_magic.magics import options, profiles
 from codeexec_magic.magics.session import Session
 from codeexec_magic.magics.watcher import Watch
-from codeexec_magic.panel.dashboard import Board
+from codeexec_magic.panel.dashboard import Dashboard
 from codeexec_magic.store.monitor import Query, read
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
 
@@ -54,23 +54,23 @@ class RemoteQueueMagics(Magics):
         panel.close() ends it. In a terminal, and where nobody looks, it is shown once.
         """
         args = options.parse(self.remote_queue, options.split(line))
-        origin = Origin(self.session.shell)
+        parent_cell = ParentCell(self.session.shell)
         with self.session.one_line_errors():
-            if args.once or not (origin.attended and live_card.available()):
-                self._once(origin, args.limit, args.queue)
+            if args.once or not (parent_cell.attended and live_card.available()):
+                self._once(parent_cell, args.limit, args.queue)
                 return None
             from codeexec_magic.panel.panel import Panel
 
             _ = self.session.client.store  # starts the embedded cluster, and tells of a broker that is not there
-            return Panel(origin, Notebook(self.session)).show()
+            return Panel(parent_cell, Notebook(self.session)).show()
 
-    def _once(self, origin: Origin, limit: int, queue: str) -> None:
+    def _once(self, parent_cell: ParentCell, limit: int, queue: str) -> None:
         samples = round(SHOWN_S / SAMPLE_S) + 2
         reading = read(self.session.client.store, Query(samples=samples, queue=queue, limit=limit))
         history = History()
         history.add(reading.samples, reading.sample())
-        board = Board(reading, history, embedded=self.session.client.embedded)
-        origin.publish({"text/html": board.snapshot_html(), "text/plain": board.snapshot_text()})
+        board = Dashboard(reading, history, embedded=self.session.client.embedded)
+        parent_cell.publish({"text/html": board.snapshot_html(), "text/plain": board.snapshot_text()})
 
 
 class Notebook:

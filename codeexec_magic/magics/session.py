@@ -16,7 +16,7 @@ from codeexec_magic.contract import Status
 from codeexec_magic.display.background_view import BackgroundView
 from codeexec_magic.display.live_card import available
 from codeexec_magic.display.notebook_view import NotebookView
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.terminal_view import TerminalView
 from codeexec_magic.display.theme import shown
@@ -105,20 +105,20 @@ class Session:
             JobFailed: it did not succeed.
             KeyboardInterrupt: the user stopped it, or left.
         """
-        origin = Origin(self.shell)
+        parent_cell = ParentCell(self.shell)
         view: NotebookView | TerminalView
-        if origin.kernel is None:
-            view = TerminalView(origin, policy, job.id)
+        if parent_cell.kernel is None:
+            view = TerminalView(parent_cell, policy, job.id)
         else:
             view = NotebookView(
-                origin, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
+                parent_cell, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
             )
         watch = Watch(job)
         try:
             watch.show(view)
         except KeyboardInterrupt:
             if on_interrupt != "cancel":
-                self._leave(watch, view, origin, stay=on_interrupt == "detach")
+                self._leave(watch, view, parent_cell, stay=on_interrupt == "detach")
                 raise exceptions.detached(job.id) from None
             raise self._stop(watch, view) from None
         except BaseException:
@@ -129,14 +129,14 @@ class Session:
         assert watch.final is not None
         view.finish(watch.final)
         if watch.final.status is Status.DEAD_LETTERED:
-            self._offer_dead_letter(origin, job)
+            self._offer_dead_letter(parent_cell, job)
         error = exceptions.failure(watch.result)
         if error is not None:
             raise error
         return watch.result
 
     def follow_behind(
-        self, job: Job, policy: Policy, origin: Origin, done: Callable[[ExecutionResult], object] | None = None
+        self, job: Job, policy: Policy, parent_cell: ParentCell, done: Callable[[ExecutionResult], object] | None = None
     ) -> None:
         """Show a job below a cell that does not wait for it, if somebody may be looking there.
 
@@ -145,16 +145,16 @@ class Session:
         """
         self.unawaited[job.id] = job
         view: NotebookView | BackgroundView | SilentView
-        if not origin.attended:
+        if not parent_cell.attended:
             view = SilentView()
         elif available():
             view = BackgroundView(
-                origin, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
+                parent_cell, policy, job.id, lambda: self._quietly(job.cancel), embedded=self.client.embedded
             )
         else:
-            view = NotebookView(origin, policy, job.id, lambda: None)
+            view = NotebookView(parent_cell, policy, job.id, lambda: None)
         if done is not None or not isinstance(view, SilentView):
-            self._run_behind(Watch(job), view, origin, done)
+            self._run_behind(Watch(job), view, parent_cell, done)
 
     def wait_for_followers(self, ids: list[str], timeout: float = 2.0) -> None:
         """Give the cards of ended jobs the time to be drawn to their end."""
@@ -167,7 +167,7 @@ class Session:
         self,
         watch: Watch,
         view: NotebookView | BackgroundView | SilentView,
-        origin: Origin,
+        parent_cell: ParentCell,
         done: Callable[[ExecutionResult], object] | None = None,
     ) -> None:
         def follow() -> None:
@@ -184,20 +184,20 @@ class Session:
             finally:
                 self._followers.pop(watch.job.id, None)
             if watch.final.status is Status.DEAD_LETTERED:
-                self._offer_dead_letter(origin, watch.job)
+                self._offer_dead_letter(parent_cell, watch.job)
 
         thread = threading.Thread(
-            target=origin.run, args=(follow,), name=f"codeexec-card-{watch.job.id[:8]}", daemon=True
+            target=parent_cell.run, args=(follow,), name=f"codeexec-card-{watch.job.id[:8]}", daemon=True
         )
         self._followers[watch.job.id] = thread
         thread.start()
 
-    def _leave(self, watch: Watch, view: NotebookView | TerminalView, origin: Origin, *, stay: bool) -> None:
+    def _leave(self, watch: Watch, view: NotebookView | TerminalView, parent_cell: ParentCell, *, stay: bool) -> None:
         """The user pressed Stop and the job goes on: below the cell (``stay``), or out of sight."""
         if stay:
             self.unawaited[watch.job.id] = watch.job
         if stay and isinstance(view, NotebookView):
-            self._run_behind(watch, view, origin)
+            self._run_behind(watch, view, parent_cell)
         else:
             watch.leave()
             view.leave()
@@ -223,17 +223,17 @@ class Session:
             job.id, watch.result, pending=watch.result is None and status is not Status.CANCELLED
         )
 
-    def _offer_dead_letter(self, origin: Origin, job: Job) -> None:
-        if origin.attended and available():
+    def _offer_dead_letter(self, parent_cell: ParentCell, job: Job) -> None:
+        if parent_cell.attended and available():
             from codeexec_magic.display.dead_letter import DeadLetterActions
 
             DeadLetterActions(
-                origin,
+                parent_cell,
                 job.id,
                 requeue=lambda code: self.remember(self.client.requeue(job.id, code)),
                 drop=lambda: self.client.drop(job.id),
                 code=lambda: self.client.dead_letter(job.id).code,
-                follow=lambda again: self.follow_behind(again, Policy(HtmlMode.CLEAN), origin),
+                follow=lambda again: self.follow_behind(again, Policy(HtmlMode.CLEAN), parent_cell),
             ).show()
 
     @contextlib.contextmanager
@@ -271,21 +271,21 @@ class Session:
 
         def tell(line: str) -> None:
             nonlocal started
-            origin = Origin(self.shell)
-            if origin.kernel is None:
+            parent_cell = ParentCell(self.shell)
+            if parent_cell.kernel is None:
                 print(line, flush=True)
-            elif origin.attended:
-                origin.publish({"text/plain": line}, display_id, update=started)
+            elif parent_cell.attended:
+                parent_cell.publish({"text/plain": line}, display_id, update=started)
                 if not started:
-                    self._clear_after_cell(origin, display_id)
+                    self._clear_after_cell(parent_cell, display_id)
                 started = True
 
         return tell
 
-    def _clear_after_cell(self, origin: Origin, display_id: str) -> None:
+    def _clear_after_cell(self, parent_cell: ParentCell, display_id: str) -> None:
         def clear(*_: Any) -> None:
             events.unregister("post_run_cell", clear)
-            origin.publish({}, display_id, update=True)
+            parent_cell.publish({}, display_id, update=True)
 
         events: Any = self.shell.events
         events.register("post_run_cell", clear)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.errors import CodeExecError, JobNotFound
-from codeexec_magic.panel.job_detail import Opened, Watcher
+from codeexec_magic.panel.job_detail import JobDetail, Watcher
 from codeexec_magic.panel.job_lists import JobList, LetterList
-from codeexec_magic.panel.submit_form import Composer
+from codeexec_magic.panel.submit_form import SubmitForm
 from codeexec_magic.store.monitor import Query, Reading
 
 if TYPE_CHECKING:
@@ -47,24 +47,24 @@ class Actions(Protocol):
         """Follow a job."""
 
 
-class Desk:
+class PanelActions:
     """Code box, opened job, list of jobs and list of dead letters, and what their buttons do.
 
     Args:
-        origin: the cell of the panel.
+        parent_cell: the cell of the panel.
         actions: the notebook.
         changed: called when there is something new to read.
     """
 
-    def __init__(self, origin: Origin, actions: Actions, changed: Callable[[], None]) -> None:
+    def __init__(self, parent_cell: ParentCell, actions: Actions, changed: Callable[[], None]) -> None:
         import ipywidgets as widgets
 
-        self._origin, self._actions, self._changed = origin, actions, changed
+        self._parent_cell, self._actions, self._changed = parent_cell, actions, changed
         #: the last job that was submitted or opened here
         self.job: Job | None = None
-        self._opened: Opened | None = None
+        self._opened: JobDetail | None = None
         self._place = widgets.VBox(layout=widgets.Layout(margin="0"))
-        self._composer = Composer(self._submit, actions.history, actions.profiles)
+        self._composer = SubmitForm(self._submit, actions.history, actions.profiles)
         self._jobs = JobList(changed, self._by_id(self.open), self._by_id(self._cancel))
         self._letters = LetterList(
             changed,
@@ -132,8 +132,8 @@ class Desk:
     def _show(self, job: Job) -> None:
         self._close_job()
         self.job = job
-        self._opened = Opened(
-            self._origin,
+        self._opened = JobDetail(
+            self._parent_cell,
             job,
             watch=self._actions.watch,
             again=lambda one: self._try(lambda: self._requeue(one.id)),

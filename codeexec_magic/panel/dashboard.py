@@ -46,7 +46,7 @@ _ROWS, _BANNERS = 20, 6
 
 
 @dataclass
-class Board:
+class Dashboard:
     """One reading with its history, ready to draw."""
 
     reading: Reading

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codeexec_magic.contract import Status
 from codeexec_magic.display import live_card, render, theme
 from codeexec_magic.display.card_slot import live_html
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 from codeexec_magic.errors import CodeExecError
-from codeexec_magic.panel import widgets
+from codeexec_magic.panel import controls
 
 if TYPE_CHECKING:
     from codeexec_magic.contract import ExecutionResult
@@ -41,11 +41,11 @@ class Watcher(Protocol):
         """Stop reading."""
 
 
-class Opened:
+class JobDetail:
     """One job; made anew for the next one.
 
     Args:
-        origin: the cell of the panel.
+        parent_cell: the cell of the panel.
         job: the job.
         watch: makes what follows it.
         again: runs it again.
@@ -56,7 +56,7 @@ class Opened:
 
     def __init__(
         self,
-        origin: Origin,
+        parent_cell: ParentCell,
         job: Job,
         *,
         watch: Callable[[Job], Watcher],
@@ -71,9 +71,9 @@ class Opened:
         self._policy = Policy()
         self._transcript = Transcript(self._policy)
         self._drawn = -1
-        self._card = live_card.LiveCard(origin, uuid.uuid4().hex, output=True)
-        self._message = widgets.html()
-        self._link = widgets.html()
+        self._card = live_card.LiveCard(parent_cell, uuid.uuid4().hex, output=True)
+        self._message = controls.html()
+        self._link = controls.html()
         self._card.insert(self._link, self._message)
         self._watcher: Watcher | None = None
         self._state: JobState | None = None
@@ -165,10 +165,10 @@ class Opened:
 
     def _offer(self, state: JobState) -> None:
         source = f"%%remote_exec --queue {shlex.quote(theme.shown(state.queue))}\n{state.code}"
-        widgets.draw(self._link, new_cell(source, "Copy into a new cell"))
+        controls.draw(self._link, new_cell(source, "Copy into a new cell"))
 
     def _say(self, text: str) -> None:
-        widgets.draw(self._message, theme.note(text) if text else "")
+        controls.draw(self._message, theme.note(text) if text else "")
 
 
 def new_cell(source: str, label: str) -> str:

@@ -10,7 +10,7 @@ from codeexec_magic.contract import QUEUES, Status
 from codeexec_magic.display import render, tables, theme
 from codeexec_magic.display.live_card import answer_on_own_shell
 from codeexec_magic.display.theme import WORDS, age, escaped, pill, plural
-from codeexec_magic.panel import widgets
+from codeexec_magic.panel import controls
 from codeexec_magic.panel.job_detail import new_cell
 from codeexec_magic.store.monitor import Query
 
@@ -46,12 +46,12 @@ class Filters:
         )
         self._text.add_class("cxm-field")
         self.page = 0
-        self._back = widgets.button("‹", lambda: self._turn(-1), hint="newer")
-        self._on = widgets.button("›", lambda: self._turn(1), hint="older")
+        self._back = controls.button("‹", lambda: self._turn(-1), hint="newer")
+        self._on = controls.button("›", lambda: self._turn(1), hint="older")
         for one in (self._whose, self._queue, self._status, self._text):
             answer_on_own_shell(one)
             one.observe(self._again, "value")
-        self.box = widgets.line(self._whose, self._queue, self._status, self._text, self._back, self._on)
+        self.box = controls.line(self._whose, self._queue, self._status, self._text, self._back, self._on)
 
     def query(self, ids: Sequence[str], *, samples: int, letters_page: int) -> Query:
         """What to read for it."""
@@ -104,12 +104,12 @@ class JobList:
         import ipywidgets as widgets
 
         self.filters = Filters(changed)
-        self._rows = widgets.Rows({"Open": open_, "Cancel": cancel}, width="130px")
-        self._note = widgets.html()
+        self._rows = controls.Rows({"Open": open_, "Cancel": cancel}, width="130px")
+        self._note = controls.html()
         self.box = widgets.VBox(
             [
-                widgets.line(widgets.html('<div class="cxm"><h4>Jobs</h4></div>'), self.filters.box),
-                widgets.html(f'<div class="cxm">{_JOB_HEAD}</div>'),
+                controls.line(controls.html('<div class="cxm"><h4>Jobs</h4></div>'), self.filters.box),
+                controls.html(f'<div class="cxm">{_JOB_HEAD}</div>'),
                 self._rows.box,
                 self._note,
             ],
@@ -120,7 +120,7 @@ class JobList:
         """Show a reading."""
         self.filters.refresh(reading)
         self._rows.update([_job_item(row) for row in reading.jobs])
-        widgets.draw(self._note, "" if reading.jobs else '<div class="cxm-dim cxm-none">No jobs</div>')
+        controls.draw(self._note, "" if reading.jobs else '<div class="cxm-dim cxm-none">No jobs</div>')
 
 
 class LetterList:
@@ -142,15 +142,15 @@ class LetterList:
         self.page = 0
         self._count = 0
         self._changed = changed
-        self._rows = widgets.Rows({"Open": open_, "Requeue": requeue, "Edit": edit, "Drop": drop}, width="268px")
-        self._title, self._note, self._story = widgets.html(), widgets.html(), widgets.html()
-        self._requeue_all = widgets.Question("Requeue all", lambda: self._ask("Requeue"), requeue_all)
-        self._purge = widgets.Question("Purge", lambda: self._ask("Forget"), purge)
-        self._back = widgets.button("‹", lambda: self._turn(-1), hint="newer")
-        self._on = widgets.button("›", lambda: self._turn(1), hint="older")
-        self._shut = widgets.button("Close", lambda: self.tell(None))
+        self._rows = controls.Rows({"Open": open_, "Requeue": requeue, "Edit": edit, "Drop": drop}, width="268px")
+        self._title, self._note, self._story = controls.html(), controls.html(), controls.html()
+        self._requeue_all = controls.Question("Requeue all", lambda: self._ask("Requeue"), requeue_all)
+        self._purge = controls.Question("Purge", lambda: self._ask("Forget"), purge)
+        self._back = controls.button("‹", lambda: self._turn(-1), hint="newer")
+        self._on = controls.button("›", lambda: self._turn(1), hint="older")
+        self._shut = controls.button("Close", lambda: self.tell(None))
         self._shut.layout.align_self, self._shut.layout.display = "flex-start", "none"
-        head = widgets.line(self._title, self._requeue_all.box, self._purge.box, self._back, self._on)
+        head = controls.line(self._title, self._requeue_all.box, self._purge.box, self._back, self._on)
         self.box = widgets.VBox(
             [head, self._rows.box, self._note, self._shut, self._story], layout=widgets.Layout(margin="0")
         )
@@ -158,10 +158,10 @@ class LetterList:
     def update(self, reading: Reading) -> None:
         """Show a reading."""
         self._count = reading.dead
-        widgets.draw(self._title, f"<h4>Dead letters · {reading.dead}</h4>")
+        controls.draw(self._title, f"<h4>Dead letters · {reading.dead}</h4>")
         self._rows.update([_letter_item(letter) for letter in reading.letters])
         empty = "No dead letters" if not reading.dead else "No dead letters of this kind"
-        widgets.draw(self._note, "" if reading.letters else f'<div class="cxm-dim cxm-none">{empty}</div>')
+        controls.draw(self._note, "" if reading.letters else f'<div class="cxm-dim cxm-none">{empty}</div>')
         if self.page and not reading.letters:
             self._turn(-self.page)  # what stood on this page has gone
         last = len(reading.letters) < LETTERS or (self.page + 1) * LETTERS >= reading.dead
@@ -173,10 +173,10 @@ class LetterList:
         """Show everything about one; None: about none."""
         self._shut.layout.display = "none" if letter is None else ""
         if letter is None:
-            widgets.draw(self._story, "")
+            controls.draw(self._story, "")
             return
         link = new_cell(_requeue(letter), "Edit in a new cell")
-        widgets.draw(self._story, f"{link}{tables.dead_letter_html(letter)}")
+        controls.draw(self._story, f"{link}{tables.dead_letter_html(letter)}")
 
     def _turn(self, by: int) -> None:
         self.page = max(0, self.page + by)
@@ -192,7 +192,7 @@ _JOB_HEAD = (
 )
 
 
-def _job_item(row: JobRow) -> widgets.Item:
+def _job_item(row: JobRow) -> controls.Item:
     state = row.state
     if state.cached:
         status = pill("cached", "⚡", render.cached_words(state).partition(", from")[0])
@@ -213,7 +213,7 @@ def _job_item(row: JobRow) -> widgets.Item:
         f'<span class="cxm-n cxm-dim">{age(row.age_s) if row.age_s >= 60 or not state.done else "< 1 min"}</span>'
         f'<span class="cxm-n cxm-dim">{escaped(_time(row))}</span></div>'
     )
-    return widgets.Item(state.id, body, ("Open",) if state.done else ("Open", "Cancel"))
+    return controls.Item(state.id, body, ("Open",) if state.done else ("Open", "Cancel"))
 
 
 def _brief(row: JobRow) -> str:
@@ -242,7 +242,7 @@ def _time(row: JobRow) -> str:
     return f"waits {theme.seconds(state.waited_s)}"
 
 
-def _letter_item(letter: DeadLetter) -> widgets.Item:
+def _letter_item(letter: DeadLetter) -> controls.Item:
     error = f"{letter.error.ename}: {letter.error.evalue}" if letter.error else letter.verdict
     link = new_cell(_requeue(letter), "edit in new cell") if letter.code else ""
     last = next((line for line in reversed(letter.last_output) if line.strip()), "")
@@ -255,7 +255,7 @@ def _letter_item(letter: DeadLetter) -> widgets.Item:
         f'<span class="cxm-clip cxm-all" title="{escaped(error, 400)}">{escaped(error or letter.verdict, 200)}'
         f'<span class="cxm-tail">{escaped(last, 120)}</span></span></div>'
     )
-    return widgets.Item(letter.task_id, body, ("Open", "Requeue", "Edit", "Drop"))
+    return controls.Item(letter.task_id, body, ("Open", "Requeue", "Edit", "Drop"))
 
 
 def _requeue(letter: DeadLetter) -> str:

@@ -15,12 +15,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from codeexec_magic.display import live_card, theme
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.errors import CodeExecError
-from codeexec_magic.panel import visibility, widgets
-from codeexec_magic.panel.actions import Actions, Desk
-from codeexec_magic.panel.dashboard import Board
-from codeexec_magic.panel.poller import Pulse
+from codeexec_magic.panel import controls, visibility
+from codeexec_magic.panel.actions import Actions, PanelActions
+from codeexec_magic.panel.dashboard import Dashboard
+from codeexec_magic.panel.poller import Poller
 from codeexec_magic.panel.style import STYLE
 from codeexec_magic.store.monitor import Reading, read
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
@@ -39,10 +39,10 @@ _kept: deque[Panel] = deque()
 class Panel:
     """The live panel; ``close()`` ends it, ``job`` is the Job that was submitted or opened last."""
 
-    def __init__(self, origin: Origin, actions: Actions) -> None:
+    def __init__(self, parent_cell: ParentCell, actions: Actions) -> None:
         import ipywidgets as widgets
 
-        self._origin, self._actions = origin, actions
+        self._parent_cell, self._actions = parent_cell, actions
         self._display_id = uuid.uuid4().hex
         self.reading: Reading | None = None
         self._history = History()
@@ -50,15 +50,15 @@ class Panel:
         self._away_since: float | None = None
         self._held_until = 0.0
         self._lock = threading.Lock()
-        self._pulse = Pulse(self.refresh, rest=self._rest, broken=self._broken)
-        self._desk = Desk(origin, actions, self._changed)
+        self._pulse = Poller(self.refresh, rest=self._rest, broken=self._broken)
+        self._job_actions = PanelActions(parent_cell, actions, self._changed)
         self._head, self._banners, self._kpis = (
-            widgets.html(flex="1 1 auto"),
-            widgets.html(),
-            widgets.html(kind="cxm-data"),
+            controls.html(flex="1 1 auto"),
+            controls.html(),
+            controls.html(kind="cxm-data"),
         )
-        self._queues, self._workers = widgets.html(kind="cxm-data"), widgets.html(kind="cxm-data")
-        self._curves = widgets.html(kind="cxm-data")
+        self._queues, self._workers = controls.html(kind="cxm-data"), controls.html(kind="cxm-data")
+        self._curves = controls.html(kind="cxm-data")
         tables = widgets.GridBox(
             [self._queues, self._workers],
             layout=widgets.Layout(
@@ -66,16 +66,16 @@ class Panel:
             ),
         )
         signs = (
-            widgets.button("", self._pulse.beat, kind="cxm-beat"),
-            widgets.button("", self._hold, kind="cxm-hold"),
+            controls.button("", self._pulse.beat, kind="cxm-beat"),
+            controls.button("", self._hold, kind="cxm-hold"),
         )
-        style = widgets.html(STYLE, display="none")
-        head = widgets.line(
-            self._head, *signs, widgets.button("Close", self.close, hint="Stop reading; leave a snapshot")
+        style = controls.html(STYLE, display="none")
+        head = controls.line(
+            self._head, *signs, controls.button("Close", self.close, hint="Stop reading; leave a snapshot")
         )
-        marker = widgets.html(visibility.MARKER, display="block", height="0")
+        marker = controls.html(visibility.MARKER, display="block", height="0")
         self.box = widgets.VBox(
-            [style, head, self._banners, self._kpis, tables, self._curves, *self._desk.boxes, marker],
+            [style, head, self._banners, self._kpis, tables, self._curves, *self._job_actions.boxes, marker],
             layout=widgets.Layout(grid_gap="12px", width="100%"),
         )
         self.box.add_class("cxm-panel")
@@ -83,19 +83,19 @@ class Panel:
     @property
     def job(self) -> Job | None:
         """The last job that was submitted or opened here."""
-        return self._desk.job
+        return self._job_actions.job
 
     def show(self) -> Panel:
         """Put the panel on the page and keep it up to date; it takes the place of one the same cell showed before."""
         for other in list(_open):
-            if self._origin.cell_id and other._origin.cell_id == self._origin.cell_id:
+            if self._parent_cell.cell_id and other._parent_cell.cell_id == self._parent_cell.cell_id:
                 other.close()
         self.refresh()
         bundle = {
             live_card.VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id},
             "text/plain": repr(self),
         }
-        self._origin.publish(bundle, self._display_id)
+        self._parent_cell.publish(bundle, self._display_id)
         _open.add(self)
         self._pulse.start()
         return self
@@ -108,16 +108,16 @@ class Panel:
             self._closed = True
         self._pulse.stop()
         _open.discard(self)
-        self._desk.leave()
+        self._job_actions.leave()
         snapshot = self.snapshot()
-        self._origin.publish(snapshot, self._display_id, update=True)
+        self._parent_cell.publish(snapshot, self._display_id, update=True)
         self._keep(snapshot)
 
     def snapshot(self) -> dict[str, str]:
         """The last reading as a bundle that stays true."""
         if self.reading is None:
             return {"text/plain": "the broker could not be reached"}
-        board = Board(self.reading, self._history, embedded=self._actions.client.embedded)
+        board = Dashboard(self.reading, self._history, embedded=self._actions.client.embedded)
         return {"text/html": board.snapshot_html(), "text/plain": board.snapshot_text()}
 
     def refresh(self) -> None:
@@ -127,12 +127,12 @@ class Panel:
                 return
             samples = 3 if self._history.samples and self._away_since is None else _ALL_SAMPLES
             try:
-                reading = read(self._actions.client.store, self._desk.query(samples))
+                reading = read(self._actions.client.store, self._job_actions.query(samples))
             except CodeExecError as err:
                 self._away(str(err))
                 return
             self._draw(reading)
-        self._desk.follow()
+        self._job_actions.follow()
 
     def open(self, task_id: str) -> None:
         """Show a job with its output inside the panel.
@@ -140,7 +140,7 @@ class Panel:
         Raises:
             JobNotFound: no such job.
         """
-        self._desk.open(task_id)
+        self._job_actions.open(task_id)
 
     def submit(self, code: str, options: str = "") -> Job:
         """Submit code with the options of ``%%remote_exec``, and open the job.
@@ -148,7 +148,7 @@ class Panel:
         Raises:
             CodeExecError: it was not accepted.
         """
-        return self._desk.submit(code, options)
+        return self._job_actions.submit(code, options)
 
     def _draw(self, reading: Reading) -> None:
         if self._away_since is not None:
@@ -156,18 +156,18 @@ class Panel:
             self.box.remove_class("cxm-stale")
         self.reading = reading
         self._history.add(reading.samples, reading.sample())
-        board = Board(reading, self._history, embedded=self._actions.client.embedded)
+        board = Dashboard(reading, self._history, embedded=self._actions.client.embedded)
         held = time.monotonic() < self._held_until
         note = '<span class="cxm-dim">tables stand still while text in them is selected</span>' if held else ""
         self._say(theme.pill("succeeded", "●", "Live") + note)
-        widgets.draw(self._banners, board.banners())
-        widgets.draw(self._kpis, board.kpis())
+        controls.draw(self._banners, board.banners())
+        controls.draw(self._kpis, board.kpis())
         if held:
             return
-        widgets.draw(self._queues, board.queues())
-        widgets.draw(self._workers, board.workers())
-        widgets.draw(self._curves, board.curves())
-        self._desk.update(reading)
+        controls.draw(self._queues, board.queues())
+        controls.draw(self._workers, board.workers())
+        controls.draw(self._curves, board.curves())
+        self._job_actions.update(reading)
 
     def _away(self, why: str) -> None:
         gone = self._stale()
@@ -201,16 +201,16 @@ class Panel:
 
     def _rest(self) -> None:
         """Nobody looks: read nothing."""
-        self._desk.leave()
+        self._job_actions.leave()
         self._say(theme.pill("queued", "○", "Paused: not on screen"))
 
     def _say(self, html: str) -> None:
-        widgets.draw(self._head, f'<div class="cxm-row"><b>Queue</b>{html}</div>')
+        controls.draw(self._head, f'<div class="cxm-row"><b>Queue</b>{html}</div>')
 
     def _keep(self, snapshot: dict[str, str]) -> None:
         """Leave the snapshot in the widget too: a page that was reloaded since does not hear of the update."""
         still = snapshot.get("text/html") or f"<pre>{theme.block(snapshot['text/plain'])}</pre>"
-        old, self.box.children = self.box.children, (widgets.html(still),)
+        old, self.box.children = self.box.children, (controls.html(still),)
         self.box.remove_class("cxm-panel")
         self.box.remove_class("cxm-stale")
         for child in old:

@@ -12,7 +12,7 @@ from codeexec_magic.panel import visibility
 REFRESH_S = 1.0
 
 
-class Pulse:
+class Poller:
     """Ticks until it is stopped.
 
     Args:

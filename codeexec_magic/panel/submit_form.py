@@ -11,7 +11,7 @@ from typing import Any
 from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES
 from codeexec_magic.display import theme
 from codeexec_magic.display.live_card import answer_on_own_shell
-from codeexec_magic.panel import widgets
+from codeexec_magic.panel import controls
 
 #: a front end sends a click before the last keystrokes when these had to wait for their turn (seconds)
 _TYPED_S = 0.12
@@ -22,7 +22,7 @@ _CACHE = {"use the cache": "", "run anew, then cache": "--refresh", "no cache": 
 Submit = Callable[[str, str, str | None], None]
 
 
-class Composer:
+class SubmitForm:
     """Asks for code and options.
 
     Args:
@@ -55,17 +55,17 @@ class Composer:
         self._timeout = self._field("Timeout", "90 s")
         self._memory = self._field("Memory", "1GB")
         self._retries = self._field("Retries", "3")
-        self._go = widgets.button("Submit", self._clicked, hint="Shift-Enter", kind="cxm-submit")
-        self._cancel = widgets.button("Discard", self.clear)
+        self._go = controls.button("Submit", self._clicked, hint="Shift-Enter", kind="cxm-submit")
+        self._cancel = controls.button("Discard", self.clear)
         self._cancel.layout.display = "none"
-        self._message = widgets.html()
+        self._message = controls.html()
         for widget in (self.area, self._from, self.queue, self._profile, self._cache):
             answer_on_own_shell(widget)
-        options = widgets.line(self._timeout, self._memory, self._retries, self._cache, self._go, self._cancel)
+        options = controls.line(self._timeout, self._memory, self._retries, self._cache, self._go, self._cancel)
         self.box = widgets.VBox(
             [
-                widgets.line(
-                    widgets.html('<div class="cxm"><h4>Submit</h4></div>'), self._from, self.queue, self._profile
+                controls.line(
+                    controls.html('<div class="cxm"><h4>Submit</h4></div>'), self._from, self.queue, self._profile
                 ),
                 self.area,
                 options,
@@ -110,7 +110,7 @@ class Composer:
     def say(self, text: str, *, bad: bool = False) -> None:
         """A line beside the button."""
         kind = "cxm-bad" if bad else "cxm-dim"
-        widgets.draw(self._message, f'<span class="{kind}">{theme.escaped(text, 400)}</span>' if text else "")
+        controls.draw(self._message, f'<span class="{kind}">{theme.escaped(text, 400)}</span>' if text else "")
 
     def line(self) -> str:
         """The options as they would stand behind ``%%remote_exec``."""

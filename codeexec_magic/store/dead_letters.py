@@ -1,4 +1,4 @@
-"""Dead letters: jobs that gave up for good, with their full story."""
+"""Dead letters: jobs that gave up for good, with their full attempt_record."""
 
 from __future__ import annotations
 

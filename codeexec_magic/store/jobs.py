@@ -9,13 +9,13 @@ from typing import Any
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, cache_key, code_hash
 from codeexec_magic.errors import DecodeError, JobNotFound
 from codeexec_magic.store.connection import broker_errors
-from codeexec_magic.store.maintenance import Upkeep
+from codeexec_magic.store.maintenance import Maintenance
 from codeexec_magic.store.replies import Begun, Event, Submission, events_of, pairs, read_events
 from codeexec_magic.store.scripts import dumps, ms
 from codeexec_magic.store.snapshot import Snapshot
 
 
-class JobStore(Upkeep):
+class JobStore(Maintenance):
     """The job record in Redis: what clients and attempts do with it."""
 
     def submit(self, request: ExecutionRequest) -> Submission:
@@ -110,7 +110,7 @@ class JobStore(Upkeep):
         action: str,
         reason: Reason,
         *,
-        story: Mapping[str, Any] | None = None,
+        attempt_record: Mapping[str, Any] | None = None,
         charge: str = "none",
         status: Status = Status.FAILED,
         result: ExecutionResult | None = None,
@@ -128,7 +128,7 @@ class JobStore(Upkeep):
             attempt: the open attempt; any other is fenced out.
             action: ``end`` (with ``status`` and ``result``), ``retry`` (after ``delay_s``) or ``again`` (at once).
             reason: why the attempt ended.
-            story: the attempt for the job's timeline; None leaves no trace.
+            attempt_record: the attempt for the job's timeline; None leaves no trace.
             charge: which count goes up: ``failures``, ``crashes`` or ``none``.
             status: terminal status for ``end``.
             result: the outcome for ``end``.
@@ -152,7 +152,7 @@ class JobStore(Upkeep):
             str(status),
             str(reason),
             dumps(result.as_dict(outputs=False)) if result else "{}",
-            dumps(story) if story else "",
+            dumps(attempt_record) if attempt_record else "",
             ms(delay_s),
             dumps(dead_letter) if dead_letter else "",
             ms(self.settings.result_ttl_s),

@@ -10,7 +10,7 @@ from codeexec_magic.store.replies import Sweep
 from codeexec_magic.store.scripts import Scripts, dumps, ms
 
 
-class Upkeep(Scripts):
+class Maintenance(Scripts):
     """The part of the store that no single job is the subject of."""
 
     def take_turn(self, worker: str, hold_s: float) -> bool:

@@ -228,10 +228,10 @@ def test_card_fields_are_text(notebook: Open) -> None:
     book = notebook(
         "from codeexec_magic.contract import Status\n"
         "from codeexec_magic.display import live, render\n"
-        "from codeexec_magic.display.parent_cell import Origin\n"
+        "from codeexec_magic.display.parent_cell import ParentCell\n"
         "from codeexec_magic.store import JobState\n"
         'evil = \'"><img src=x onerror="window.__xss_card=1">\'\n'
-        "card = live.LiveCard(Origin(get_ipython()), 'x')\n"
+        "card = live.LiveCard(ParentCell(get_ipython()), 'x')\n"
         "card.draw(render.card_html(JobState(evil, Status.RUNNING, evil, worker=evil), live=True, notes=[evil]))\n"
         "card.buttons({evil: lambda: None})\ncard.show(update=False)"
     )

@@ -18,7 +18,7 @@ from dataclasses import replace
 from IPython.display import HTML, display
 from codeexec_magic.contract import Reason, Status
 from codeexec_magic.display import live, render
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.store import JobState
 
 base = JobState('46f61b34-9d1c-4f0e-8a55-1f0e27d5c9aa', Status.SUCCEEDED, 'code_execution', listeners=1,
@@ -39,9 +39,9 @@ still = {
                     verdict='memory: 1024 MB limit reached, peak 1024 MB after 60.0 s; --memory 2048MB raises it'),
     'cancelled': replace(base, status=Status.CANCELLED, reason=Reason.CANCELLED),
 }
-origin = Origin(get_ipython())
+parent_cell = ParentCell(get_ipython())
 for name, (state, buttons) in moving.items():
-    card = live.LiveCard(origin, name, task_id=base.id)
+    card = live.LiveCard(parent_cell, name, task_id=base.id)
     card.draw(render.card_html(state, live=True, phase=0.0, name=False, notes=render.advice(state)))
     card.buttons({label: lambda: None for label in buttons})
     card.show(update=False)

@@ -14,7 +14,7 @@ from support import PrivateServer
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.monitor import Query, read
-from worker.memory_usage import Footprint, memory_mb, together_mb
+from worker.memory_usage import MemoryUsage, memory_mb, together_mb
 from worker.sampler import Sampler
 from worker.sandbox import Sandbox
 from worker.sandbox.fastfork import memfd_heap
@@ -47,7 +47,7 @@ def test_the_heap_of_the_sandboxes_counts_once_and_whole() -> None:
 
 def test_starts_are_totals() -> None:
     """Starts and their time add up."""
-    footprint = Footprint()
+    footprint = MemoryUsage()
     for milliseconds in (0.25, 0.5):
         footprint.started(milliseconds)
     fields = footprint.fields()

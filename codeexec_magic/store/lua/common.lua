@@ -100,24 +100,24 @@ local function hand_over(id, ttl)
   local flight = release_flight(id) or ''
   local cache_key = redis.call('HGET', job_key(id), 'cache_key') or ''
   redis.call('DEL', P .. 'followers:' .. id)
-  local heir = nil
+  local successor = nil
   for _, follower in ipairs(followers) do
     local key = job_key(follower)
     if redis.call('HGET', key, 'status') == 'queued' and redis.call('HGET', key, 'leader') == id then
-      if not heir then
-        heir = follower
+      if not successor then
+        successor = follower
         redis.call('HDEL', key, 'leader')
         redis.call('HSET', key, 'flight', flight, 'cache_key', cache_key)
         if flight ~= '' then redis.call('SET', flight, follower) end
         local fields = redis.call('HMGET', key, 'queue', 'label')
         publish(follower, fields[1], fields[2])
       else
-        redis.call('HSET', key, 'leader', heir)
-        redis.call('RPUSH', P .. 'followers:' .. heir, follower)
+        redis.call('HSET', key, 'leader', successor)
+        redis.call('RPUSH', P .. 'followers:' .. successor, follower)
       end
     end
   end
-  if heir then emit(id, '{"type":"handover","leader":"' .. heir .. '"}') end
+  if successor then emit(id, '{"type":"handover","leader":"' .. successor .. '"}') end
   redis.call('PEXPIRE', events_key(id), ttl)
 end
 

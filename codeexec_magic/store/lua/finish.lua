@@ -1,6 +1,6 @@
 -- Close an attempt. Only the holder of the open attempt id can: a worker that was taken for dead and comes back is
 -- fenced out. The reconciler closes attempts of dead workers by the same script, then only if the lease has run out.
--- ARGV: prefix, bare prefix, id, attempt, only if expired (0/1), action, status, reason, result, attempt story, delay,
+-- ARGV: prefix, bare prefix, id, attempt, only if expired (0/1), action, status, reason, result, attempt attempt_record, delay,
 --       dead letter, result ttl, cache ttl, environment, dead letter limit, charge (failures|crashes|none),
 --       number of the first event within the attempt or nothing, event...
 -- Actions: end, retry (after delay), again (queue at once). Returns {verdict, followers...}.

@@ -8,7 +8,7 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
-from codeexec_magic.display.parent_cell import Origin
+from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
@@ -104,7 +104,7 @@ class Screen:
         self.pub = CapturingDisplayPublisher()
         self.shell.display_pub = self.pub
         self.put_back = 0
-        self.replay = Replay(Origin(self.shell), Policy(), "job", cleared=self._cleared, **options)
+        self.replay = Replay(ParentCell(self.shell), Policy(), "job", cleared=self._cleared, **options)
 
     def _cleared(self) -> None:
         """The output was cleared."""

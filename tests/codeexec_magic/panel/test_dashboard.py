@@ -12,7 +12,7 @@ from codeexec_magic.errors import DecodeError
 from codeexec_magic.magics.remote_queue import body
 from codeexec_magic.panel import charts
 from codeexec_magic.panel.alarms import alarms
-from codeexec_magic.panel.dashboard import Board
+from codeexec_magic.panel.dashboard import Dashboard
 from codeexec_magic.panel.job_lists import _job_item, _letter_item
 from codeexec_magic.panel.visibility import MARKER
 from codeexec_magic.store import JobState
@@ -93,7 +93,7 @@ def test_figures() -> None:
     counters[f"hist:wait:{QUEUE}:1000"] = 10
     history = History()
     then = Sample(NOW - 60_000, queues={QUEUE: QueueSample()})
-    board = Board(reading(counters=counters), history)
+    board = Dashboard(reading(counters=counters), history)
     history.add([then], board.now)
     assert board.now.queues[QUEUE].waits == waits
     assert board.done_per_minute == pytest.approx(30)
@@ -117,7 +117,7 @@ def test_nothing_hostile_gets_out() -> None:
         letters=(letter,),
         dead=1,
     )
-    board = Board(evil)
+    board = Dashboard(evil)
     html = board.snapshot_html() + _job_item(evil.jobs[0]).html + _letter_item(letter).html
     assert "<img" not in html
     assert "\x1b" not in html + board.snapshot_text()
@@ -127,14 +127,14 @@ def test_nothing_hostile_gets_out() -> None:
 def test_very_many_queues_and_workers_stay_a_page() -> None:
     """A table shows some, those that matter first, and says how many it leaves out."""
     queues = tuple(QueueReading(f"q{i}", int(i == 400), None, 0) for i in range(500))
-    board = Board(reading(queues=queues, workers=tuple(worker(f"w{i}") for i in range(50)), up=80))
+    board = Dashboard(reading(queues=queues, workers=tuple(worker(f"w{i}") for i in range(50)), up=80))
     assert board.queues().count("<tr>") == 21
     assert "<td>q400 " in board.queues()
     assert "and 480 more queues" in board.queues()
     assert "and 60 more workers" in board.workers()
     lonely = tuple(QueueReading(f"q{i}", 1, None, 0) for i in range(500))
-    assert Board(reading(queues=lonely)).banners().count("cxm-alarm") == 6
-    assert "and 494 more alarms" in Board(reading(queues=lonely)).banners()
+    assert Dashboard(reading(queues=lonely)).banners().count("cxm-alarm") == 6
+    assert "and 494 more alarms" in Dashboard(reading(queues=lonely)).banners()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_link_makes_one_cell_with_one_first_line() -> None:
 
 def test_a_snapshot_says_when_and_everything() -> None:
     """HTML and text stand for themselves."""
-    board = Board(reading(2, 4.0, dead=1))
+    board = Dashboard(reading(2, 4.0, dead=1))
     html, text = board.snapshot_html(), board.snapshot_text()
     assert "as of 2027-01-15 08:00:00 UTC" in html
     for words in ("Queues", "Workers", "Throughput", "Queue wait", "Dead letters"):
@@ -168,7 +168,7 @@ def test_a_snapshot_says_when_and_everything() -> None:
     assert "2 queued" in text
     assert "w1: 1/2 busy, isolation level 2" in text
     assert "<script" not in html
-    some = Board(reading(dead=8, letters=(DeadLetter("t", "c", "", QUEUE, "cpu", None, "", (), "", "", ()),) * 2))
+    some = Dashboard(reading(dead=8, letters=(DeadLetter("t", "c", "", QUEUE, "cpu", None, "", (), "", "", ()),) * 2))
     for told in (some.snapshot_html(), some.snapshot_text()):
         assert "8 dead letters, the latest 2" in told
 

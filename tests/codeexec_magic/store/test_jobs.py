@@ -224,7 +224,7 @@ def test_a_cancelled_follower_leaves_the_leader_alone(store: JobStore) -> None:
 
 
 def test_a_cached_result_replays_without_a_worker(store: JobStore) -> None:
-    """A finished identical cell answers at once, with output, age and origin, and queues nothing."""
+    """A finished identical cell answers at once, with output, age and parent_cell, and queues nothing."""
     store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE}, 60)
     first, second = request("x"), request("x")
     run_to_success(store, first, "env-1")
@@ -571,10 +571,10 @@ def test_an_environment_answers_for_itself_alone(store: JobStore) -> None:
     run_to_success(store, first, "env-1")
     announce("env-2")
     run_to_success(store, second, "env-2")
-    for environment, origin in (("env-1", first), ("env-2", second), ("env-1", first)):
+    for environment, parent_cell in (("env-1", first), ("env-2", second), ("env-1", first)):
         announce(environment)
         hit = store.submit(request("x"))
-        assert (hit.outcome, hit.leader) == ("hit", origin.task_id)
+        assert (hit.outcome, hit.leader) == ("hit", parent_cell.task_id)
 
 
 def test_a_run_is_cached_for_the_environment_it_ran_in(store: JobStore) -> None:

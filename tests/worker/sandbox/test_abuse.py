@@ -428,7 +428,7 @@ def expected(number: str, report: dict[str, Any]) -> Expect:
 def check_after(sandbox: Sandbox, canaries: Canaries, seen: Seen, limits: Limits) -> None:
     """What holds after every run, whatever the cell was."""
     assert sandbox.alive
-    # warden and zygote, and an init and a cell for each of three standbys
+    # namespace_server and zygote, and an init and a cell for each of three standbys
     settled = wait_until(lambda: len(processes.descendants(launcher_pid(sandbox))) <= 8, 1.0)
     assert settled, "processes of the run are left"
     assert canaries.intact()

@@ -81,10 +81,10 @@ def test_processes_that_did_not_notice_are_killed() -> None:
         pytest.skip(why)
     groups._mark = GONE
     group = groups.group("1")
-    doors = group.doors()
-    enter = f"import os, time\nfor door in {doors}: os.write(door, b'0')\ntime.sleep(60)"
-    with subprocess.Popen([sys.executable, "-I", "-S", "-c", enter], pass_fds=doors) as process:
-        for door in doors:
+    procs_descriptors = group.procs_descriptors()
+    enter = f"import os, time\nfor door in {procs_descriptors}: os.write(door, b'0')\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", enter], pass_fds=procs_descriptors) as process:
+        for door in procs_descriptors:
             os.close(door)
         wait_until(lambda: group.holds(process.pid), 20)
         assert group.processes() == [process.pid]

@@ -60,7 +60,7 @@ def launcher(sandbox: Sandbox) -> int:
 
 
 def idle(sandbox: Sandbox) -> bool:
-    """Whether nothing is below the launcher but warden, zygote, and an init and a cell for each of three standbys."""
+    """Whether the launcher has only the namespace server, the zygote and three standbys (an init and a cell each)."""
     pid = launcher(sandbox)
     return len(processes.descendants(pid)) == (8 if sandbox.report["level"] == 2 else 7)
 
@@ -698,7 +698,7 @@ def _busy(sandbox: Sandbox) -> Run:
 
 @pytest.mark.parametrize(("level", "victim"), [(2, 0), (2, 1), (2, 2), (1, 0), (1, 1)])
 def test_death_of_a_part(victim: int, level: int) -> None:
-    """Launcher, warden or zygote killed: the run is internal, nothing is left, the next run works."""
+    """Launcher, namespace_server or zygote killed: the run is internal, nothing is left, the next run works."""
     with Sandbox(slots=1, preload=(), level=level, probe=False) as sandbox:
         run = _busy(sandbox)
         tree = _tree(sandbox)

@@ -22,7 +22,7 @@ class Counts(NamedTuple):
     launcher_calls: int  #: reads and writes of the launcher
     zygote_faults: int  #: pages that the zygote had to get back after its forks
     cell_faults: int  #: pages that its children copied or mapped, those they asked for included
-    house_faults: int  #: the same of the warden and the first processes of runs
+    house_faults: int  #: the same of the namespace_server and the first processes of runs
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def run(sandbox: Sandbox) -> None:
     """A cell, and its replacement made."""
     assert sandbox.run(Cell("cost", "1+1")).wait().success
     end = time.monotonic() + 20
-    while len(parts(sandbox)) != 6:  # warden, zygote, and process 1 and cell of two standbys
+    while len(parts(sandbox)) != 6:  # namespace_server, zygote, and process 1 and cell of two standbys
         assert time.monotonic() < end, parts(sandbox)
         threading.Event().wait(0.02)
 
@@ -52,10 +52,10 @@ def parts(sandbox: Sandbox) -> list[psutil.Process]:
 def count(sandbox: Sandbox) -> Counts:
     """Read the counters."""
     launcher = psutil.Process(sandbox.pid)
-    (warden,) = launcher.children()
-    zygote = min(warden.children(), key=lambda child: child.create_time())
+    (namespace_server,) = launcher.children()
+    zygote = min(namespace_server.children(), key=lambda child: child.create_time())
     io = dict(line.split(": ") for line in Path(f"/proc/{launcher.pid}/io").read_text().splitlines())
-    return Counts(int(io["syscr"]) + int(io["syscw"]), *faults(zygote), sum(faults(warden)))
+    return Counts(int(io["syscr"]) + int(io["syscw"]), *faults(zygote), sum(faults(namespace_server)))
 
 
 def faults(process: psutil.Process) -> tuple[int, int]:

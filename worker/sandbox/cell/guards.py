@@ -60,7 +60,7 @@ def put_on(spawn: Spawn) -> dict[str, Any]:
         "landlock_abi": rules.abi if rules else 0,
         "seccomp": "seccomp" not in off,
         "uid": os.getuid(),
-        **_verify(off, housed=bool(spawn.house)),
+        **_verify(off, namespaced=bool(spawn.namespaces)),
     }
 
 
@@ -114,13 +114,13 @@ def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
         raise RuntimeError("Landlock rules are on but do not refuse what they should")
 
 
-def _verify(off: tuple[str, ...], *, housed: bool) -> dict[str, Any]:
+def _verify(off: tuple[str, ...], *, namespaced: bool) -> dict[str, Any]:
     """Read back what the kernel says is on, rather than believe the calls that set it."""
     status = dict(line.split(":\t", 1) for line in procfs.read("/proc/self/status").splitlines() if ":\t" in line)
     wrong = []
     if int(status["CapEff"], 16) or int(status["CapPrm"], 16):
         wrong.append("capabilities are left")
-    if housed and int(status["CapBnd"], 16):
+    if namespaced and int(status["CapBnd"], 16):
         wrong.append("capabilities can be gained")  # elsewhere an ordinary user may not say so, and needs not
     if status["NoNewPrivs"] != "1":
         wrong.append("no_new_privs is off")

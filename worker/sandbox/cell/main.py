@@ -41,7 +41,7 @@ def main(spawn: Spawn) -> NoReturn:
     request = json.loads(_receive(code_fd))
     os.close(code_fd)
     guards.limit(spawn, request["limits"], data)
-    if spawn.house and spawn.unseen_memory:
+    if spawn.namespaces and spawn.unseen_memory:
         memory_holder.drop()
     runner.channel.fd = EVENTS_FD
     report, code = runner.run(spawn.shell, request)
@@ -61,7 +61,7 @@ def _prepare(spawn: Spawn) -> int:
     return code_fd
 
 
-def scout(spawn: Spawn, cells: int) -> int:
+def profile(spawn: Spawn, cells: int) -> int:
     """Live the life of a cell, as it is lived with most of them, to learn what that takes.
 
     Args:
@@ -94,11 +94,11 @@ def _tell(event: dict[str, Any]) -> None:
 
 
 def _enter(spawn: Spawn) -> None:
-    """Move into the run's house; the zygote has forked us into its process namespace."""
-    if not spawn.house:
+    """Move into the run's namespaces; the zygote has forked us into its process namespace."""
+    if not spawn.namespaces:
         return
     spawn.enter_groups()
-    syscalls.setns(spawn.house["mnt"], syscalls.CLONE_NEWNS)
+    syscalls.setns(spawn.namespaces["mnt"], syscalls.CLONE_NEWNS)
     namespaces.move_in(spawn.uid, network=spawn.network or "netns" in spawn.guards_off)
 
 
@@ -164,7 +164,7 @@ def settle(shell: Any, home: str, tmp: str, *, keep_environment: bool) -> None:
 def _surroundings(spawn: Spawn) -> None:
     os.umask(0o077)
     os.chdir(spawn.home)
-    if not spawn.house:
+    if not spawn.namespaces:
         tmp = str(Path(spawn.home, "tmp"))
         os.mkdir(tmp, 0o700)  # noqa: PTH102
         settle(spawn.shell, spawn.home, tmp, keep_environment="env" in spawn.guards_off)

@@ -29,7 +29,7 @@ class Spawn:
     shell: Any
     pages: Pages = field(default_factory=Pages)  #: what every cell touches
     more_pages: Pages = field(default_factory=Pages)  #: what many do
-    house: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
+    namespaces: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
 
     def enter_groups(self) -> None:
         """Have the calling process, and its children from now on, counted.

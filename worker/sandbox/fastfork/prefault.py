@@ -1,7 +1,7 @@
 """Which of the zygote's pages a cell touches, learned once, and given to each standby at once.
 
 A forked process shares its parent's pages until it touches them, and then pays for each with a fault of its own, a few
-thousand for the simplest cell. A scout, forked and thrown away, lives like a cell and reads from its page map what it
+thousand for the simplest cell. A profile, forked and thrown away, lives like a cell and reads from its page map what it
 had to copy or map. What every cell copies is pinned: pinned memory cannot be shared, so the kernel copies it with the
 fork, at half the price of a fault. Where that is not allowed a standby asks for its copies itself, as it does for what
 only many cells need: one call writes a byte of each page, the one that is there already. Likewise one call reads a byte

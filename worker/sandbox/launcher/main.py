@@ -20,8 +20,8 @@ from typing import Any, Final, NoReturn
 
 from ..linux import syscalls
 from .event_loop import Loop, has_data, hung_up
-from .pool import TRIES, Standbys
-from .process_tree import Box
+from .pool import TRIES, StandbyPool
+from .process_tree import ProcessTree
 from .run import Run
 from .zygote_client import ZygoteFailed
 
@@ -36,7 +36,7 @@ class Launcher:
     def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
         self._control, self._config = control, config
         self._loop = Loop()
-        self._standbys = Standbys(config, self._loop, self)
+        self._standbys = StandbyPool(config, self._loop, self)
         self._runs: list[Run] = []
         self._waiting: deque[Run] = deque()
         self._refill_at = float("inf")
@@ -83,7 +83,7 @@ class Launcher:
 
     def _settle(self, run: Run) -> None:
         """Keep the interest in a run's socket right, and drop runs that are told."""
-        if run.kill_reason and run.box is None and not run.done:
+        if run.kill_reason and run.tree is None and not run.done:
             self._waiting.remove(run)
             run.fail("", self._report)
         if run.done and not run.writing:
@@ -131,36 +131,36 @@ class Launcher:
         for run in list(self._waiting):
             assert run.request is not None
             limits = run.request["limits"]
-            box = self._standbys.fitting(limits, network=bool(run.request.get("network")), run=run)
-            if box is None:
+            tree = self._standbys.fitting(limits, network=bool(run.request.get("network")), run=run)
+            if tree is None:
                 continue
             self._waiting.remove(run)
             try:
-                run.start(box, self._standbys.with_tasks(limits))
+                run.start(tree, self._standbys.with_tasks(limits))
             except OSError as err:
                 run.fail(f"the standby did not take the code: {err}", self._report)
-                self._standbys.broken(box, str(err))
+                self._standbys.broken(tree, str(err))
                 continue
             for name in ("events", "stdout", "stderr"):
-                self._loop.watch(box.fds[name], partial(self._on_output, run))
+                self._loop.watch(tree.fds[name], partial(self._on_output, run))
             # most cells are short: making another standby would compete with this one for the processor
             self._refill_at = min(self._refill_at, time.monotonic() + _UNDISTURBED_S)
 
     def _on_output(self, run: Run) -> None:
-        if run.box is None:
+        if run.tree is None:
             return
         if run.done:
             # what the cell left running may go on writing for the moment until it is dead
-            self._loop.forget(*run.box.fds.values())
+            self._loop.forget(*run.tree.fds.values())
             return
         run.collect()
-        for fd in run.box.fds.values():
+        for fd in run.tree.fds.values():
             # a pipe at its end stays readable for ever; init's report of the death is what ends the run
             if hung_up(fd):
                 self._loop.forget(fd)
 
-    def _run_of(self, box: Box) -> Run | None:
-        return next((run for run in self._runs if run.box is box), None)
+    def _run_of(self, tree: ProcessTree) -> Run | None:
+        return next((run for run in self._runs if run.tree is tree), None)
 
     def _give_up(self, run: Run, why: str) -> None:
         run.fail(why, self._report)
@@ -168,11 +168,11 @@ class Launcher:
 
     # -- what the standbys tell -----------------------------------------------------------------------------------
 
-    def on_ready(self, box: Box) -> None:
+    def on_ready(self, tree: ProcessTree) -> None:
         """Tell the worker, once, with what the first standby found to be really on; then use it."""
         if self._ready:
-            self._report |= box.guards
-            if not box.guards["landlock_abi"] and "landlock" not in self._config["guards_off"]:
+            self._report |= tree.guards
+            if not tree.guards["landlock_abi"] and "landlock" not in self._config["guards_off"]:
                 # without it a level keeps only what the next lower one promises
                 self._report["level"] -= 1
                 self._report["missing"].append("landlock: the kernel has none")
@@ -180,45 +180,45 @@ class Launcher:
             self._ready = {}
         self._dispatch()
 
-    def on_failed(self, box: Box) -> None:
-        """A run that needed this very box gets another, a few times."""
-        waiting: Run | None = box.spec.get("run")
+    def on_failed(self, tree: ProcessTree) -> None:
+        """A run that needed this very tree gets another, a few times."""
+        waiting: Run | None = tree.spec.get("run")
         if waiting is not None and waiting in self._waiting:
             waiting.tries += 1
             if waiting.tries >= TRIES:
                 self._waiting.remove(waiting)
-                self._give_up(waiting, box.problem)
+                self._give_up(waiting, tree.problem)
 
     def on_hopeless(self, why: str) -> None:
-        """There are no boxes to be had: at the start that is the end, later that of every run that waits."""
+        """There are no trees to be had: at the start that is the end, later that of every run that waits."""
         if self._ready:
             self.send({"op": "broken", "text": why})
             self._quit()
         while self._waiting:
             self._give_up(self._waiting.popleft(), why)
 
-    def on_broken(self, box: Box) -> None:
-        """A run's box lost what it was promised: the run ends."""
-        run = self._run_of(box)
+    def on_broken(self, tree: ProcessTree) -> None:
+        """A run's tree lost what it was promised: the run ends."""
+        run = self._run_of(tree)
         if run:
             run.kill()
 
-    def on_cell_end(self, box: Box) -> None:
+    def on_cell_end(self, tree: ProcessTree) -> None:
         """Answer at once: that need not wait until the kernel has taken the namespaces apart, nor compete with it."""
-        run = self._run_of(box)
-        quiet = not any(has_data(fd) for fd in box.fds.values())
+        run = self._run_of(tree)
+        quiet = not any(has_data(fd) for fd in tree.fds.values())
         if not quiet:
-            box.kill()  # what the cell left may write faster than anybody reads
+            tree.kill()  # what the cell left may write faster than anybody reads
         if run:
             run.finish(self._report, quiet=quiet)
             self._settle(run)
-        box.kill()
+        tree.kill()
         if run:
             self._refill()
 
-    def on_gone(self, box: Box) -> bool:
+    def on_gone(self, tree: ProcessTree) -> bool:
         """Answer, if that was not done before."""
-        run = self._run_of(box)
+        run = self._run_of(tree)
         if run is None:
             return False
         run.finish(self._report)

@@ -1,4 +1,4 @@
-"""The boxes of one launcher: how many stand by, what happens on their way to being used, and their end."""
+"""The trees of one launcher: how many stand by, what happens on their way to being used, and their end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..linux import accounting, cgroup, namespaces, processes
 from . import uid_map
 from .event_loop import Loop, readable
 from .isolation_report import isolation_report
-from .process_tree import Box
-from .zygote_client import Nursery
+from .process_tree import ProcessTree
+from .zygote_client import ZygoteClient
 
-#: states of a box on its way to be used
+#: states of a tree on its way to be used
 _STANDBY: Final = ("spawning", "preparing", "ready")
 #: processes by which the kernel's own limit stands behind that of a group
 _BEHIND: Final = 8
@@ -26,39 +26,39 @@ _END_S: Final = 5.0
 
 
 class Owner(Protocol):
-    """Who uses the boxes and is told of them."""
+    """Who uses the trees and is told of them."""
 
-    def on_ready(self, box: Box) -> None:
+    def on_ready(self, tree: ProcessTree) -> None:
         """It has its guards on and waits for code."""
 
-    def on_failed(self, box: Box) -> None:
+    def on_failed(self, tree: ProcessTree) -> None:
         """It broke before it was used."""
 
     def on_hopeless(self, why: str) -> None:
         """Too many broke in a row; no more are made unasked."""
 
-    def on_broken(self, box: Box) -> None:
+    def on_broken(self, tree: ProcessTree) -> None:
         """It broke while it was used."""
 
-    def on_cell_end(self, box: Box) -> None:
+    def on_cell_end(self, tree: ProcessTree) -> None:
         """The cell's process of a used one has ended."""
 
-    def on_gone(self, box: Box) -> bool:
+    def on_gone(self, tree: ProcessTree) -> bool:
         """All of it is dead; says whether it had been used."""
 
     def on_free(self) -> None:
         """There is room for another."""
 
     def on_lost(self) -> NoReturn:
-        """The zygote is dead: there will be no more boxes."""
+        """The zygote is dead: there will be no more trees."""
 
 
-class Standbys:
-    """Orders boxes from the zygote and sees them through to their end."""
+class StandbyPool:
+    """Orders trees from the zygote and sees them through to their end."""
 
     def __init__(self, config: dict[str, Any], loop: Loop, owner: Owner) -> None:
         self._config, self._loop, self._owner = config, loop, owner
-        self._boxes: dict[int, Box] = {}
+        self._boxes: dict[int, ProcessTree] = {}
         self._count = self._failures = 0
         self._paused = False  #: standbys failed too often to try again unasked
         self._cgroups, self._no_cgroup = (
@@ -68,7 +68,7 @@ class Standbys:
             self._cgroups = None
         self._root = os.getuid() == 0
         self._uids = list(range(1, uid_map.uid_range()[1]))
-        self._zygote = Nursery(config["python"], config["guards_off"])
+        self._zygote = ZygoteClient(config["python"], config["guards_off"])
         self._level = 0
         self._own_uid = False  #: cells get users of their own
 
@@ -95,46 +95,46 @@ class Standbys:
         self._paused = self._paused and not asked
         if self._paused:
             return
-        standbys = sum(box.state in _STANDBY and box.spec["standby"] for box in self._boxes.values())
+        standbys = sum(tree.state in _STANDBY and tree.spec["standby"] for tree in self._boxes.values())
         for _ in range(self._config["slots"] + 1 - standbys):
             self._spawn(self._config["limits"], network=False, standby=True)
 
-    def fitting(self, limits: dict[str, Any], *, network: bool, run: object) -> Box | None:
-        """A ready box for a run; one is ordered for a run that needs mounts or network of its own."""
+    def fitting(self, limits: dict[str, Any], *, network: bool, run: object) -> ProcessTree | None:
+        """A ready tree for a run; one is ordered for a run that needs mounts or network of its own."""
         same = all(limits[name] == self._config["limits"][name] for name in ("disk_mb", "inodes", "shm_mb"))
         if same and not network:
             return next((b for b in self._boxes.values() if b.state == "ready" and b.spec["standby"]), None)
-        for box in self._boxes.values():
-            if box.spec.get("run") is run:
-                return box if box.state == "ready" else None
+        for tree in self._boxes.values():
+            if tree.spec.get("run") is run:
+                return tree if tree.state == "ready" else None
         self._spawn(limits, network=network, standby=False).spec["run"] = run
         return None
 
-    def _spawn(self, limits: dict[str, Any], *, network: bool, standby: bool) -> Box:
+    def _spawn(self, limits: dict[str, Any], *, network: bool, standby: bool) -> ProcessTree:
         self._count += 1
         uid = self._uids.pop(0) if self._root and self._uids else 0
         spec = {"limits": self.with_tasks(limits), "network": network, "standby": standby, "level": self._level}
-        box = Box(self._count, uid, spec)
-        self._boxes[box.number] = box
-        if box.control is not None:
-            self._loop.watch(box.control, lambda: self._on_init(box))
-        self._loop.watch(box.fds["events"], lambda: self._on_first_packet(box))
+        tree = ProcessTree(self._count, uid, spec)
+        self._boxes[tree.number] = tree
+        if tree.control is not None:
+            self._loop.watch(tree.control, lambda: self._on_init(tree))
+        self._loop.watch(tree.fds["events"], lambda: self._on_first_packet(tree))
         if self._level >= 2:
             try:
-                self._zygote.order_house(self._order(box))
+                self._zygote.order_house(self._order(tree))
             except OSError:
                 self._owner.on_lost()
         else:
-            self._order_cell(box)
-        return box
+            self._order_cell(tree)
+        return tree
 
-    def _order(self, box: Box) -> dict[str, Any]:
+    def _order(self, tree: ProcessTree) -> dict[str, Any]:
         return {
-            "id": box.number,
-            "uid": self._cell_uid(box.uid),
-            "limits": box.spec["limits"],
-            "network": box.spec["network"],
-            "home": box.home,
+            "id": tree.number,
+            "uid": self._cell_uid(tree.uid),
+            "limits": tree.spec["limits"],
+            "network": tree.spec["network"],
+            "home": tree.home,
             "unseen_memory": self._cgroups is not None or "memory" in self._config["guards_off"],
             "guards_off": self._config["guards_off"],
         }
@@ -161,132 +161,132 @@ class Standbys:
         message, fds = self._zygote.receive(sock)
         if message is None:
             self._owner.on_lost()
-        box = self._boxes.get(message["id"])
-        if box is None:
+        tree = self._boxes.get(message["id"])
+        if tree is None:
             for fd in fds:
-                os.close(fd)  # of a box that was given up meanwhile
+                os.close(fd)  # of a tree that was given up meanwhile
         elif message["op"] == "spawned":
-            box.spawned(fds)
-            self._loop.watch(box.pid_fd, lambda: self._on_gone(box))
-            if box.house:
-                self._order_cell(box)
+            tree.spawned(fds)
+            self._loop.watch(tree.pid_fd, lambda: self._on_gone(tree))
+            if tree.namespaces:
+                self._order_cell(tree)
         elif message["op"] == "forked":
-            box.forked(fds[0])
-            self._check_ready(box)
+            tree.forked(fds[0])
+            self._check_ready(tree)
         elif message["op"] == "ended":
-            box.ended(message)
-            self._on_cell_end(box)
+            tree.ended(message)
+            self._on_cell_end(tree)
         elif message["op"] == "refused":
-            self.broken(box, message["text"])
+            self.broken(tree, message["text"])
 
-    def _order_cell(self, box: Box) -> None:
-        box.state = "preparing"
+    def _order_cell(self, tree: ProcessTree) -> None:
+        tree.state = "preparing"
         try:
             if self._cgroups:
-                box.take_group(self._cgroups.group(str(box.number)))
+                tree.take_group(self._cgroups.group(str(tree.number)))
         except OSError as err:
-            self.broken(box, f"control group: {err}")
+            self.broken(tree, f"control group: {err}")
             return
         try:
-            self._zygote.order(self._order(box), box.cell_fds())
+            self._zygote.order(self._order(tree), tree.cell_fds())
         except OSError:
             self._owner.on_lost()
-        box.sent_cell()
+        tree.sent_cell()
 
-    def _on_init(self, box: Box) -> None:
-        if not box.read_control():
-            if box.control is not None:
-                self._loop.forget(box.control)
-            if box.state != "ending" and box.status is None and not box.problem:
-                box.problem, box.init_died = "the run's first process died", True
-        if box.problem:
-            self.broken(box, box.problem)
-        elif box.status is not None:
-            self._on_cell_end(box)
+    def _on_init(self, tree: ProcessTree) -> None:
+        if not tree.read_control():
+            if tree.control is not None:
+                self._loop.forget(tree.control)
+            if tree.state != "ending" and tree.status is None and not tree.problem:
+                tree.problem, tree.init_died = "the run's first process died", True
+        if tree.problem:
+            self.broken(tree, tree.problem)
+        elif tree.status is not None:
+            self._on_cell_end(tree)
         else:
-            self._check_ready(box)  # its process is known now, perhaps after it was ready
+            self._check_ready(tree)  # its process is known now, perhaps after it was ready
 
-    def _on_first_packet(self, box: Box) -> None:
+    def _on_first_packet(self, tree: ProcessTree) -> None:
         """A standby says that it is ready, or why it is not."""
-        message = box.first_packet()
+        message = tree.first_packet()
         if message is None:
             return
         if message["type"] == "ready":
-            box.guards = message["guards"]
-            self._loop.forget(box.fds["events"])
-            self._check_ready(box)
+            tree.guards = message["guards"]
+            self._loop.forget(tree.fds["events"])
+            self._check_ready(tree)
         else:
-            self.broken(box, message["text"])
+            self.broken(tree, message["text"])
 
-    def _check_ready(self, box: Box) -> None:
-        if not box.guards or box.cell_pid < 0 or box.state != "preparing":
+    def _check_ready(self, tree: ProcessTree) -> None:
+        if not tree.guards or tree.cell_pid < 0 or tree.state != "preparing":
             return
-        if box.group and not box.group.holds(box.cell_pid):
-            self.broken(box, "control group: the cell is not in it")
+        if tree.group and not tree.group.holds(tree.cell_pid):
+            self.broken(tree, "control group: the cell is not in it")
             return
-        box.ready()
+        tree.ready()
         self._failures = 0
-        self._owner.on_ready(box)
+        self._owner.on_ready(tree)
 
-    def _on_cell_end(self, box: Box) -> None:
-        if box.state == "running":
-            self._owner.on_cell_end(box)
-        elif box.state in _STANDBY:
-            last = box.first_packet() or {}
-            self.broken(box, last.get("text") or f"the cell's process died before it was used (status {box.status})")
+    def _on_cell_end(self, tree: ProcessTree) -> None:
+        if tree.state == "running":
+            self._owner.on_cell_end(tree)
+        elif tree.state in _STANDBY:
+            last = tree.first_packet() or {}
+            self.broken(tree, last.get("text") or f"the cell's process died before it was used (status {tree.status})")
 
     # -- their end -----------------------------------------------------------------------------------------------
 
-    def broken(self, box: Box, why: str) -> None:
-        """A box failed: a promised guard, or a process, is missing. Its run ends as internal, never weaker."""
-        box.problem = box.problem or why
-        if box.state == "running":
-            self._owner.on_broken(box)
+    def broken(self, tree: ProcessTree, why: str) -> None:
+        """A tree failed: a promised guard, or a process, is missing. Its run ends as internal, never weaker."""
+        tree.problem = tree.problem or why
+        if tree.state == "running":
+            self._owner.on_broken(tree)
             return
-        self._count_failure(box)
-        if box.state != "ending":
-            box.kill()
-        if box.pid_fd < 0:
-            self._dispose(box)
+        self._count_failure(tree)
+        if tree.state != "ending":
+            tree.kill()
+        if tree.pid_fd < 0:
+            self._dispose(tree)
             self._owner.on_free()
 
-    def _count_failure(self, box: Box) -> None:
-        if box.failed:
+    def _count_failure(self, tree: ProcessTree) -> None:
+        if tree.failed:
             return
-        box.failed = True
-        self._owner.on_failed(box)
+        tree.failed = True
+        self._owner.on_failed(tree)
         self._failures += 1
         if self._failures >= TRIES:
             # nobody is served by trying for ever; the next run starts afresh
             self._failures, self._paused = 0, True
-            self._owner.on_hopeless(box.problem)
+            self._owner.on_hopeless(tree.problem)
 
-    def _on_gone(self, box: Box) -> None:
+    def _on_gone(self, tree: ProcessTree) -> None:
         """Init is dead, and with a process namespace so is everything that was below it."""
-        self._loop.forget(box.pid_fd)
-        box.read_control()
-        if not self._owner.on_gone(box) and box.state != "ending":
-            box.problem = box.problem or "died before it was used"
-            self._count_failure(box)
+        self._loop.forget(tree.pid_fd)
+        tree.read_control()
+        if not self._owner.on_gone(tree) and tree.state != "ending":
+            tree.problem = tree.problem or "died before it was used"
+            self._count_failure(tree)
         if self._level < 2:
             processes.kill_strays(self._zygote.pid)
-        self._dispose(box)
+        self._dispose(tree)
         self._owner.on_free()
 
-    def _dispose(self, box: Box) -> None:
-        self._loop.forget(*([box.control] if box.control is not None else ()), *box.fds.values())
-        box.close()
-        self._boxes.pop(box.number, None)
-        if box.uid:
-            self._uids.append(box.uid)
+    def _dispose(self, tree: ProcessTree) -> None:
+        self._loop.forget(*([tree.control] if tree.control is not None else ()), *tree.fds.values())
+        tree.close()
+        self._boxes.pop(tree.number, None)
+        if tree.uid:
+            self._uids.append(tree.uid)
 
     def close(self) -> None:
-        """End every box and the zygote, and leave nothing."""
-        for box in self._boxes.values():
-            box.kill()
+        """End every tree and the zygote, and leave nothing."""
+        for tree in self._boxes.values():
+            tree.kill()
         self._zygote.close()
         end = time.monotonic() + _END_S
-        for box in self._boxes.values():
-            while box.pid_fd >= 0 and time.monotonic() < end and not readable(box.pid_fd):
+        for tree in self._boxes.values():
+            while tree.pid_fd >= 0 and time.monotonic() < end and not readable(tree.pid_fd):
                 time.sleep(0.002)
-            box.close()
+            tree.close()

@@ -23,14 +23,14 @@ _READ: Final = 1 << 16
 _ROUNDS: Final = 256
 
 
-class Box:
+class ProcessTree:
     """A standby, later a run's processes; never used twice."""
 
     def __init__(self, number: int, uid: int, spec: dict[str, Any]) -> None:
         """Make the descriptors; the zygote makes the processes.
 
         Args:
-            number: names the box.
+            number: names the tree.
             uid: the cell's user inside the zygote's user namespace; 0: the worker's own.
             spec: ``limits``, ``network``, ``level``.
         """
@@ -47,11 +47,11 @@ class Box:
         self.cpu_before = 0.0  #: spent on getting ready
         self._size_before = 0
         self.growth = 0  #: bytes by which the cell's own process grew at most
-        self.house: list[int] = []  #: the namespaces that wait for the cell
-        self._doors: list[int] = []  #: of its control group
+        self.namespaces: list[int] = []  #: the namespaces that wait for the cell
+        self._procs_descriptors: list[int] = []  #: of its control group
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
         self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-", dir=disk.scratch()) if spec["level"] < 2 else ""
-        #: to the cell's parent; a house needs none, its process 1 only collects orphans
+        #: to the cell's parent; a namespaces needs none, its process 1 only collects orphans
         self.control: socket.socket | None = None
         self._control_far: socket.socket | None = None
         if spec["level"] < 2:
@@ -70,15 +70,15 @@ class Box:
             fcntl.fcntl(self.fds["events"], fcntl.F_SETPIPE_SZ, _CHANNEL)
 
     def cell_fds(self) -> list[int]:
-        """What the zygote passes on: house or control socket, :data:`cell.spawn.CELL_FDS`, doors of the group."""
-        first = self.house if self._control_far is None else [self._control_far.fileno()]
-        return [*first, self._code_far, *self._far, *self._doors]
+        """The descriptors that the zygote passes on: namespaces or control socket, pipes, cgroup.procs files."""
+        first = self.namespaces if self._control_far is None else [self._control_far.fileno()]
+        return [*first, self._code_far, *self._far, *self._procs_descriptors]
 
     def sent_cell(self) -> None:
         """The far ends belong to the cell, and its parent, now."""
-        for fd in (*self.house, self._code_far, *self._far, *self._doors):
+        for fd in (*self.namespaces, self._code_far, *self._far, *self._procs_descriptors):
             os.close(fd)
-        self._far, self.house, self._doors = [], [], []
+        self._far, self.namespaces, self._procs_descriptors = [], [], []
         if self._control_far is not None:
             self._control_far.close()
 
@@ -86,10 +86,10 @@ class Box:
         """The cell's surroundings exist.
 
         Args:
-            fds: the house's process 1, its namespaces and its two scratch file systems; or the cell's parent alone.
+            fds: the run's process 1, its namespaces and its two scratch file systems; or the cell's parent alone.
         """
         self.pid_fd, self.init_pid = fds[0], _pid_of(fds[0])
-        self.house, self.scratch = fds[1:-2], fds[1:][-2:]
+        self.namespaces, self.scratch = fds[1:-2], fds[1:][-2:]
         if self.control is not None:
             self.control.send(b"go")
 
@@ -101,7 +101,7 @@ class Box:
         """
         self.group = group
         group.limit(self.spec["limits"]["memory_mb"], self.spec["limits"]["tasks"])
-        self._doors = group.doors()
+        self._procs_descriptors = group.procs_descriptors()
 
     def forked(self, pid_fd: int) -> None:
         """The cell's process exists."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..linux import accounting, disk
 from ..protocol import framing
 from .output import Collector
-from .process_tree import Box
+from .process_tree import ProcessTree
 
 #: how long atexit handlers and threads may go on after the cell has ended (seconds)
 EXIT_GRACE_S: Final = 1.0
@@ -36,7 +36,7 @@ class Run:
         self._decoder = framing.Decoder()
         self._out = bytearray()
         self.request: dict[str, Any] | None = None
-        self.box: Box | None = None
+        self.tree: ProcessTree | None = None
         self.kill_reason: str | None = None  #: what the launcher killed for
         self.detail: dict[str, Any] = {}
         self.collector: Collector | None = None
@@ -47,7 +47,7 @@ class Run:
         self._peak = 0
         self._full = ""  #: which limit of disk space was last seen used up
         self._cpu = 0.0
-        self.tries = 0  #: boxes made for this run that broke
+        self.tries = 0  #: trees made for this run that broke
         self.token = secrets.token_hex(16)
 
     def read(self) -> bool:
@@ -74,14 +74,14 @@ class Run:
             return False
         return True
 
-    def start(self, box: Box, limits: dict[str, Any]) -> None:
+    def start(self, tree: ProcessTree, limits: dict[str, Any]) -> None:
         """Hand the code to a standby and start the clocks."""
         assert self.request is not None
-        self.box = box
+        self.tree = tree
         self.collector = Collector(int(limits["output_kb"]) << 10, self.token)
-        if box.group and any(limits[name] != box.spec["limits"][name] for name in ("memory_mb", "tasks")):
-            box.group.limit(limits["memory_mb"], limits["tasks"])
-        box.hand_over(
+        if tree.group and any(limits[name] != tree.spec["limits"][name] for name in ("memory_mb", "tasks")):
+            tree.group.limit(limits["memory_mb"], limits["tasks"])
+        tree.hand_over(
             {
                 "code": self.request["code"],
                 "inputs": self.request.get("inputs") or {},
@@ -103,9 +103,9 @@ class Run:
 
     def kill(self) -> None:
         """End the tree, for a reason already noted or because the cell has ended."""
-        if self.box and self.box.state == "running":
+        if self.tree and self.tree.state == "running":
             self._kill_by = time.monotonic() + _KILL_S
-            self.box.kill()
+            self.tree.kill()
 
     def collect(self, *, final: bool = False, rounds: int = 1) -> None:
         """Read what lies in the pipes: the channel first, because the cell waits for the others to be empty.
@@ -114,15 +114,15 @@ class Run:
             final: nothing will be read after this.
             rounds: how often at most, if there is more each time.
         """
-        assert self.box is not None
+        assert self.tree is not None
         assert self.collector is not None
         for _ in range(rounds):
-            chunks, _ = self.box.read("events")
+            chunks, _ = self.tree.read("events")
             for chunk in chunks:
                 self.collector.packet(chunk)
             seen = bool(chunks)
             for stream in ("stdout", "stderr"):
-                chunks, _ = self.box.read(stream)
+                chunks, _ = self.tree.read(stream)
                 for chunk in chunks:
                     self.collector.raw(stream, chunk)
                 seen = seen or bool(chunks)
@@ -147,13 +147,13 @@ class Run:
         """Do what is due."""
         if now >= self._flush_by:
             self.flush()
-        box = self.box
-        if box is None or self.request is None or self.done:
+        tree = self.tree
+        if tree is None or self.request is None or self.done:
             return
-        if box.state == "ending":
+        if tree.state == "ending":
             if self._kill_by and now > self._kill_by:
                 self._kill_by = now + _KILL_S
-                box.kill_hard()
+                tree.kill_hard()
             return
         limits = self.request["limits"]
         elapsed = now - self._started
@@ -165,39 +165,39 @@ class Run:
         elif elapsed >= limits["soft_s"] and not self.soft_sent:
             self.soft_sent = True
             self.detail = {"after_s": elapsed}
-            box.interrupt()
+            tree.interrupt()
         if now >= self._next_sample:
             before = time.process_time()
-            self._sample(box, limits)
+            self._sample(tree, limits)
             # measuring must not become the load: it takes at most a third of a processor
             self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
 
     def deadline(self) -> float:
         """When :meth:`tick` has something to do next."""
-        if self.box is None or self.request is None or self.done:
+        if self.tree is None or self.request is None or self.done:
             return self._flush_by
-        if self.box.state == "ending":
+        if self.tree.state == "ending":
             return min(self._flush_by, self._kill_by or float("inf"))
         limits = self.request["limits"]
         wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
         return min(self._flush_by, self._next_sample, self._grace_end or self._started + wall)
 
-    def _sample(self, box: Box, limits: dict[str, Any]) -> None:
-        pids = box.pids()
-        counted = box.group.cpu() if box.group else 0.0
-        self._cpu = max(box.meter.read(box.init_pid, pids), counted) - box.cpu_before
+    def _sample(self, tree: ProcessTree, limits: dict[str, Any]) -> None:
+        pids = tree.pids()
+        counted = tree.group.cpu() if tree.group else 0.0
+        self._cpu = max(tree.meter.read(tree.init_pid, pids), counted) - tree.cpu_before
         if self._cpu > limits["cpu_s"]:
             self.stop("cpu", cpu_s=self._cpu)
-        if box.group is None and self._sample_memory:
-            used = accounting.memory(pids, box.scratch)
-            if box.spec["level"] >= 2 and not box.spec["network"]:  # elsewhere the sockets are not the cell's alone
-                used += accounting.sockets(box.cell_pid)
+        if tree.group is None and self._sample_memory:
+            used = accounting.memory(pids, tree.scratch)
+            if tree.spec["level"] >= 2 and not tree.spec["network"]:  # elsewhere the sockets are not the cell's alone
+                used += accounting.sockets(tree.cell_pid)
             self._peak = max(self._peak, used)
             if self._peak > limits["memory_mb"] << 20:
                 self.stop("memory")
-        self._full = accounting.full(box.scratch, ("disk_mb", "shm_mb")) or self._full
-        if box.home:
-            self._sample_disk(Path(box.home), pids, limits)
+        self._full = accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full
+        if tree.home:
+            self._sample_disk(Path(tree.home), pids, limits)
 
     def _sample_disk(self, home: Path, pids: list[int], limits: dict[str, Any]) -> None:
         try:
@@ -223,7 +223,7 @@ class Run:
             return
         self.done = True
         evidence = self._evidence(environment)
-        if self.box is not None and self.collector is not None:
+        if self.tree is not None and self.collector is not None:
             self.collect(final=True, rounds=1 if quiet else _FINAL_ROUNDS)
             evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
             if self.collector.end is not None:
@@ -237,7 +237,7 @@ class Run:
         end["values"] = {name: values[name] for name in asked if name in values} if isinstance(values, dict) else {}
 
     def _evidence(self, environment: dict[str, Any]) -> dict[str, Any]:
-        box, now = self.box, time.monotonic()
+        tree, now = self.tree, time.monotonic()
         evidence: dict[str, Any] = {
             "kill": self.kill_reason,
             "soft": self.soft_sent,
@@ -248,17 +248,17 @@ class Run:
             "cpu_s": max(0.0, self._cpu),
             "cut": bool(self._grace_end and now > self._grace_end),
         }
-        if box is not None:
-            group = box.group
+        if tree is not None:
+            group = tree.group
             evidence |= {
-                "status": box.status,
-                "problem": box.problem,
-                "init_died": box.init_died,
+                "status": tree.status,
+                "problem": tree.problem,
+                "init_died": tree.init_died,
                 "oom_kills": group.oom_kills() if group else 0,
                 "forks_refused": group.forks_refused() if group else None,
-                "full": accounting.full(box.scratch, ("disk_mb", "shm_mb")) or self._full,
-                "peak": group.peak() if group else max(self._peak, box.growth),
-                "isolation": {**environment, **box.guards},
+                "full": accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full,
+                "peak": group.peak() if group else max(self._peak, tree.growth),
+                "isolation": {**environment, **tree.guards},
             }
         return evidence
 

@@ -22,14 +22,14 @@ class ZygoteFailed(Exception):
     """The zygote did not start."""
 
 
-class Nursery:
+class ZygoteClient:
     """One zygote."""
 
     def __init__(self, python: str, guards_off: list[str]) -> None:
         self._python, self._guards_off = python, guards_off
         self._socket: socket.socket | None = None
         self._pid_fd = -1
-        self.warden: socket.socket | None = None  #: builds houses, where there are namespaces
+        self.namespace_server: socket.socket | None = None  #: builds sets of namespaces, where there are namespaces
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, config: dict[str, Any], missing: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Nursery:
             if not data:
                 raise ZygoteFailed(f"the interpreter {self._python} did not start: {_last_words(process)}")
             message = json.loads(data)
-            if message["op"] in ("map", "child", "warden"):
+            if message["op"] in ("map", "child", "namespace_server"):
                 self._assist(message["op"], near, fds)
             elif message["op"] == "retry":
                 near.close()
@@ -75,7 +75,7 @@ class Nursery:
         elif step == "child":
             self._pid_fd = fds[0]
         else:
-            self.warden = socket.socket(fileno=fds[0])
+            self.namespace_server = socket.socket(fileno=fds[0])
 
     def _execute(self, config: dict[str, Any]) -> socket.socket:
         self._process, near = spawn.execute(
@@ -94,16 +94,16 @@ class Nursery:
     def sockets(self) -> list[socket.socket]:
         """What answers come on."""
         assert self._socket is not None
-        return [self._socket, self.warden] if self.warden else [self._socket]
+        return [self._socket, self.namespace_server] if self.namespace_server else [self._socket]
 
     def order_house(self, message: dict[str, Any]) -> None:
         """Ask for the namespaces of a run.
 
         Raises:
-            OSError: the warden does not listen any more.
+            OSError: the namespace_server does not listen any more.
         """
-        assert self.warden is not None
-        self.warden.send(json.dumps(message).encode())
+        assert self.namespace_server is not None
+        self.namespace_server.send(json.dumps(message).encode())
 
     def order(self, message: dict[str, Any], fds: list[int]) -> None:
         """Ask the zygote for a process.
@@ -125,7 +125,7 @@ class Nursery:
 
     def close(self) -> None:
         """End it, and with it, as process 1 of a namespace, every run."""
-        for sock in (self._socket, self.warden):
+        for sock in (self._socket, self.namespace_server):
             if sock is not None:
                 sock.close()
         if self._pid_fd >= 0:

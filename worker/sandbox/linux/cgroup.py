@@ -50,7 +50,7 @@ class Group:
         if self._pids:
             procfs.write(f"{self._pids}/pids.max", str(tasks))
 
-    def doors(self) -> list[int]:
+    def procs_descriptors(self) -> list[int]:
         """Descriptors by which a process with one thread goes in: it writes ``0`` to each.
 
         Whoever moves another process waits until all processors are through with older forks and exits, 10 ms as a

@@ -212,7 +212,7 @@ def build_house(limits: dict[str, Any], uid: int, hidden: list[str]) -> list[int
 
 
 def move_in(uid: int, *, network: bool) -> None:
-    """The cell's own part, once its process is in its house: the namespaces that need no process before it.
+    """The cell's own part, once its process is in its namespaces: the namespaces that need no process before it.
 
     Args:
         uid: as for :func:`build_house`.

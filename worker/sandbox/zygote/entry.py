@@ -1,7 +1,7 @@
 """The way from a fresh interpreter to the zygote: into the namespaces first, while nothing is loaded yet.
 
-A library that starts a thread would make that impossible; and process 1, which stays behind as the warden and is forked
-for every run, has to be small. So nothing is imported here that these few steps do not need.
+A library that starts a thread would make that impossible; and process 1, which stays behind as the
+namespace server and is forked for every run, has to be small. So this module imports only what these few steps need.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Entry:
         sys.meta_path.insert(0, ours)
         try:
             missing = self._isolate()
-            from .server import Zygote  # with all that the warden must not have
+            from .server import Zygote  # with all that the namespace_server must not have
 
             zygote = Zygote(self._control, self._config, missing)
             zygote.load()
@@ -89,15 +89,15 @@ class Entry:
         return [why]
 
     def _split(self) -> None:
-        """Leave process 1 small: it becomes the warden, and the zygote goes on as its child."""
+        """Leave process 1 small: it becomes the namespace_server, and the zygote goes on as its child."""
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid:
             near.close()
             self._control.close()
-            namespace_server.Warden(far, pid).serve()
+            namespace_server.NamespaceServer(far, pid).serve()
         far.close()
-        socket.send_fds(self._control, [b'{"op":"warden"}'], [near.fileno()])
+        socket.send_fds(self._control, [b'{"op":"namespace_server"}'], [near.fileno()])
         near.close()
 
     def _write_maps(self) -> None:

@@ -1,7 +1,7 @@
-"""Process 1 of the zygote's namespaces: small, so that what it does for every run costs next to nothing.
+"""Process 1 of the zygote's namespaces: small, so that its work for every run costs next to nothing.
 
-It builds the house of each run, the namespaces and scratch mounts, and forks the house's own process 1, which only
-collects orphans. The zygote proper, with all its libraries, is its child. When either ends, both do, and every run.
+It builds the namespaces and scratch mounts of each run and forks that run's own process 1, which only collects orphans.
+The zygote proper, with all its libraries, is its child. When either ends, both end, and every run with them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Final, NoReturn
 from ..linux import namespaces, processes, syscalls
 
 _MESSAGE: Final = 1 << 16
-#: what a house consists of: the zygote's fork enters the namespace of processes, the cell that of mounts
+#: what a namespaces consists of: the zygote's fork enters the namespace of processes, the cell that of mounts
 NAMESPACES: Final = ("pid", "mnt")
 
 
-class Warden:
-    """Builds a house whenever the launcher asks."""
+class NamespaceServer:
+    """Builds a namespaces whenever the launcher asks."""
 
     def __init__(self, control: socket.socket, zygote: int) -> None:
         """Begin.
@@ -38,9 +38,9 @@ class Warden:
 
     def serve(self) -> NoReturn:
         """Serve until launcher or zygote is gone."""
-        # process 1 of a house shows its network to the cell, whoever owns it: it must not be the host's
+        # process 1 of a namespaces shows its network to the cell, whoever owns it: it must not be the host's
         syscalls.unshare(syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # as the houses' own need it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # as the sets of namespaces' own need it
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._zygote, select.POLLIN)
         gc.freeze()
@@ -51,7 +51,7 @@ class Warden:
                 elif fd == self._control.fileno():
                     self._answer()
                 else:
-                    self._poll.unregister(fd)  # the first process of a house, which is no more
+                    self._poll.unregister(fd)  # the first process of a namespaces, which is no more
                     os.close(fd)
                     processes.reap()
 
@@ -73,7 +73,7 @@ class Warden:
             os.close(fd)
 
     def _build(self, request: dict[str, Any]) -> list[int]:
-        """Descriptors of the house's process 1, its namespaces and its scratch mounts, in this order."""
+        """Descriptors of the namespaces's process 1, its namespaces and its scratch mounts, in this order."""
         scratch = namespaces.build_house(request["limits"], request["uid"], self._hidden)
         try:
             pid = os.fork()

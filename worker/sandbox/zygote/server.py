@@ -132,19 +132,19 @@ class Zygote:
         gc.freeze()
         memory_layout.merge_mappings()
         memfd_heap.move(objects)
-        copied, _ = learn(partial(self._scout, home, 2))
+        copied, _ = learn(partial(self._profiling_fork, home, 2))
         self._pages = Pages(copied)
         self._pages.inherit()
         # with those there, others need not be mapped; what this process maps of the heap is inherited, too
-        _, mapped = learn(partial(self._scout, home, 2))
+        _, mapped = learn(partial(self._profiling_fork, home, 2))
         heap, files = memfd_heap.split(mapped)
         Pages((), heap).take()
         self._pages.map(files)
         known = set(copied)
-        copied, mapped = learn(partial(self._scout, home, 3))
+        copied, mapped = learn(partial(self._profiling_fork, home, 3))
         self._more_pages = Pages([page for page in copied if page not in known], mapped)
 
-    def _scout(self, home: str, cells: int, out: int) -> int:
+    def _profiling_fork(self, home: str, cells: int, out: int) -> int:
         """Live like a cell with nobody listening; returns where the descriptor ``out`` is in the end."""
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         fds = [out, null, null, null]
@@ -162,7 +162,7 @@ class Zygote:
             "unseen_memory": False,
             "guards_off": self._config["guards_off"],
         }
-        return main.scout(self._spawn(request, fds), cells)
+        return main.profile(self._spawn(request, fds), cells)
 
     def _describe(self) -> dict[str, Any]:
         """What the launcher is told."""
@@ -201,8 +201,8 @@ class Zygote:
         try:
             spawn = self._spawn(request, fds)
             guards.system_call_filter(spawn)  # made here it is made once: the fork finds it done
-            if spawn.house:
-                syscalls.setns(spawn.house["pid"], syscalls.CLONE_NEWPID)
+            if spawn.namespaces:
+                syscalls.setns(spawn.namespaces["pid"], syscalls.CLONE_NEWPID)
             pid = os.fork()
         except OSError as err:
             self._control.send(json.dumps({"op": "refused", "id": request["id"], "text": str(err)}).encode())
@@ -215,9 +215,9 @@ class Zygote:
             syscalls.setns(self._pid_namespace, syscalls.CLONE_NEWPID)
         if pid > 0:
             fd = os.pidfd_open(pid)
-            op = "forked" if spawn.house else "spawned"
+            op = "forked" if spawn.namespaces else "spawned"
             socket.send_fds(self._control, [json.dumps({"op": op, "id": request["id"]}).encode()], [fd])
-            if spawn.house:
+            if spawn.namespaces:
                 self._cells[fd] = pid, request["id"]
                 self._poll.register(fd, select.POLLIN)
             else:
@@ -230,7 +230,7 @@ class Zygote:
         named = dict(zip(names, fds, strict=False))
         return Spawn(
             level=self._level,
-            house={name: named.pop(name) for name in namespace_server.NAMESPACES if name in named},
+            namespaces={name: named.pop(name) for name in namespace_server.NAMESPACES if name in named},
             fds=named,
             groups=fds[len(names) :],
             uid=request["uid"],
@@ -249,7 +249,7 @@ class Zygote:
         signal.set_wakeup_fd(-1)
         if "fds" not in spawn.guards_off:
             self._control.close()
-        if spawn.house:
+        if spawn.namespaces:
             main.main(spawn)
         parent.main(spawn)
 

@@ -6,7 +6,7 @@ from support import in_fresh_interpreter
 
 
 def test_a_life_is_learned_and_then_lived_with_fewer_faults() -> None:
-    """What a scout wrote to is told, also under another descriptor; a fork that inherits it has next to no faults."""
+    """What a profile wrote to is told, also under another descriptor; a fork that inherits it has next to no faults."""
     code = """
 import resource
 cells = [bytearray(4096 * 4) for _ in range(300)]

@@ -41,7 +41,7 @@ def test_second_version_is_found_and_prepared(tmp_path: Path) -> None:
     for name in ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cgroup.procs"):
         (folder / name).touch()
     group.limit(100, 11)
-    (door,) = group.doors()
+    (door,) = group.procs_descriptors()
     os.write(door, b"42")
     os.close(door)
     assert (folder / "memory.max").read_text() == str(100 << 20)

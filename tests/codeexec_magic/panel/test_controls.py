@@ -8,9 +8,8 @@ import pytest
 from support import wait_until
 
 from codeexec_magic.contract import QUEUE_DEFAULT
-from codeexec_magic.panel import widgets
-from codeexec_magic.panel.submit_form import Composer
-from codeexec_magic.panel.widgets import Item, Question, Rows
+from codeexec_magic.panel.controls import Item, Question, Rows
+from codeexec_magic.panel.submit_form import SubmitForm
 
 
 def buttons(box: Any) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def buttons(box: Any) -> dict[str, Any]:
 
 def test_a_row_stays_with_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows move, and keep their widget and their id; what did not change is not sent again."""
-    monkeypatch.setattr(widgets, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(controls, "_SETTLE_S", 0.0)
     pressed: list[str] = []
     listed = Rows({"Drop": pressed.append}, width="80px")
     listed.update([Item("a", "A", ("Drop",)), Item("b", "B", ("Drop",))])
@@ -39,11 +38,11 @@ def test_a_click_never_meets_another_row_than_was_seen(monkeypatch: pytest.Monke
     pressed: list[str] = []
     listed = Rows({"Drop": pressed.append}, width="80px")
     listed.update([Item("a", "A", ("Drop",))])
-    monkeypatch.setattr(widgets, "_SETTLE_S", 60.0)
+    monkeypatch.setattr(controls, "_SETTLE_S", 60.0)
     listed.update([Item("b", "B", ("Drop",))])
     buttons(listed.box.children[0])["Drop"].click()
     assert pressed == []
-    monkeypatch.setattr(widgets, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(controls, "_SETTLE_S", 0.0)
     buttons(listed.box.children[0])["Drop"].click()
     assert pressed == ["b"]
 
@@ -71,7 +70,7 @@ def test_a_question_comes_before_the_deed() -> None:
 def test_what_was_typed_last_is_submitted() -> None:
     """A click that overtakes the last keystrokes waits for them."""
     submitted: list[tuple[str, str, str | None]] = []
-    composer = Composer(lambda *what: submitted.append(what), lambda: [("[1] x", "x = 1")], lambda: ["big"])
+    composer = SubmitForm(lambda *what: submitted.append(what), lambda: [("[1] x", "x = 1")], lambda: ["big"])
     composer.area.value = "print(1"
     composer._clicked()
     composer.area.value = "print(1)"
@@ -81,7 +80,7 @@ def test_what_was_typed_last_is_submitted() -> None:
 
 def test_options_are_those_of_the_magic() -> None:
     """Fields become a line as it would stand behind %%remote_exec."""
-    composer = Composer(lambda *_: None, lambda: [], lambda: ["big one"])
+    composer = SubmitForm(lambda *_: None, lambda: [], lambda: ["big one"])
     composer._profile.value, composer._timeout.value, composer._cache.value = "big one", "5m", "--no-cache"
     composer.queue.value, composer._memory.value, composer._retries.value = "code_execution_heavy", "2GB", "0"
     assert composer.line() == (
@@ -91,7 +90,7 @@ def test_options_are_those_of_the_magic() -> None:
 
 def test_cells_and_dead_letters_fill_the_box() -> None:
     """A cell of the history is copied; a dead letter is edited until it is submitted or discarded."""
-    composer = Composer(lambda *_: None, lambda: [("[1] x", "x = 1")], lambda: [])
+    composer = SubmitForm(lambda *_: None, lambda: [("[1] x", "x = 1")], lambda: [])
     composer._from.value = "x = 1"
     assert composer.area.value == "x = 1"
     composer.load("y = 2", "code_execution_heavy", editing="12345678-9")
