@@ -8,6 +8,7 @@ import pytest
 from support import wait_until
 
 from codeexec_magic.contract import QUEUE_DEFAULT
+from codeexec_magic.panel import controls
 from codeexec_magic.panel.controls import Item, Question, Rows
 from codeexec_magic.panel.submit_form import SubmitForm
 
