@@ -143,17 +143,17 @@ def test_an_ended_job_stays_small(client: Client) -> None:
         job = client.submit(f"{CODE}# {number}", cache=False)
         store.begin(job.id, 1, "attempt", "worker")
         redis.brpop("code_execution")
-        story = {"worker": "worker", "start": "2026", "end": "2026", "reason": "ok", "verdict": ""}
+        attempt_record = {"worker": "worker", "start": "2026", "end": "2026", "reason": "ok", "verdict": ""}
         result = ExecutionResult(
             task_id=job.id,
             code_hash=code_hash(CODE),
             success=True,
             status=Status.SUCCEEDED,
             reason=Reason.OK,
-            attempts=(story,),
+            attempts=(attempt_record,),
         )
         event = {"type": "stream", "name": "stdout", "text": "4950\n"}
-        how = {"story": story, "status": Status.SUCCEEDED, "result": result, "events": [event]}
+        how = {"attempt_record": attempt_record, "status": Status.SUCCEEDED, "result": result, "events": [event]}
         assert store.finish(job.id, "attempt", "end", Reason.OK, **how) == ("ended", [])
     assert (redis.info("memory")["used_memory"] - before) / 300 < 9000
 

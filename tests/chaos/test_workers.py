@@ -37,7 +37,7 @@ def ready(cluster: Cluster) -> None:
 
 
 def test_a_job_whose_worker_is_killed_runs_once_more(cluster: Cluster) -> None:
-    """Kill -9 mid-run: the cell runs again, once, and the user gets one outcome with the death in its story."""
+    """Kill -9 mid-run: the cell runs again, once, and the user gets one outcome with the death in its record."""
     job = cluster.client.submit(SLOW.format(4), cache=False)
     cluster.wait_for_start(job)
     cluster.kill_worker()

@@ -89,7 +89,7 @@ def dead(client: Client, code: str = "hoard()") -> str:
     job = client.submit(code, retries=0, label="the hoarder")
     begun = client.store.begin(job.id, 1, "a1", "w1")
     assert not isinstance(begun, str)
-    story = {"worker": "w1", "reason": "memory"}
+    attempt_record = {"worker": "w1", "reason": "memory"}
     result = ExecutionResult(
         job.id,
         code_hash(code),
@@ -98,12 +98,19 @@ def dead(client: Client, code: str = "hoard()") -> str:
         Reason.MEMORY,
         error=ErrorInfo("MemoryError", "", ("a line of the traceback",)),
         verdict="used more than 1024 MB",
-        attempts=(story,),
+        attempts=(attempt_record,),
         outputs=({"type": "stream", "name": "stdout", "text": "last words\n"},),
     )
     letter = DeadLetter.of(ExecutionRequest(job.id, code), result, "2026-01-01T00:00:00Z").as_dict()
     client.store.finish(
-        job.id, "a1", "end", Reason.MEMORY, status=Status.DEAD_LETTERED, result=result, dead_letter=letter, story=story
+        job.id,
+        "a1",
+        "end",
+        Reason.MEMORY,
+        status=Status.DEAD_LETTERED,
+        result=result,
+        dead_letter=letter,
+        attempt_record=attempt_record,
     )
     return job.id
 

@@ -68,7 +68,7 @@ def bench(redis_server: PrivateServer) -> Iterator[Bench]:
 
 
 def test_a_dead_workers_job_runs_again(bench: Bench) -> None:
-    """When the lease runs out, the job is queued anew and the death is in its story."""
+    """When the lease runs out, the job is queued anew and the death is in its record."""
     task_id = bench.submit_and_die()
     state = bench.store.snapshot(task_id).state()
     assert (state.status, state.crashes) == (Status.QUEUED, 1)
@@ -77,7 +77,7 @@ def test_a_dead_workers_job_runs_again(bench: Bench) -> None:
 
 
 def test_three_deaths_make_a_poison_pill(bench: Bench) -> None:
-    """A cell that kills its workers is taken out of the queue with its full story."""
+    """A cell that kills its workers is taken out of the queue with all its attempts."""
     task_id = bench.submit_and_die(runs=3)
     letter = dead_letter(bench.store, task_id)
     assert letter.reason == str(Reason.WORKER_LOST)

@@ -511,8 +511,10 @@ def test_waiting_for_a_retry_is_no_waiting_time(store: JobStore) -> None:
     job = request("1")
     store.submit(job)
     assert begin(store, job.task_id).waited_ms < 3000
-    story = {"reason": "timeout"}
-    store.finish(job.task_id, "a1", "retry", Reason.TIMEOUT, story=story, charge="failures", delay_s=3.0)
+    attempt_record = {"reason": "timeout"}
+    store.finish(
+        job.task_id, "a1", "retry", Reason.TIMEOUT, attempt_record=attempt_record, charge="failures", delay_s=3.0
+    )
     wait_until(lambda: store.sweep([QUEUE], 60).due == 1, 20, "the retry is due")
     again = store.begin(job.task_id, 2, "a2", "w")
     assert isinstance(again, Begun)
@@ -536,8 +538,14 @@ def test_between_two_tries_the_last_run_counts(store: JobStore) -> None:
     one = request()
     store.submit(one)
     begin(store, one.task_id)
-    story = {"start": "2026-01-01T00:00:00.000+00:00", "end": "2026-01-01T00:00:01.500+00:00", "reason": "timeout"}
-    store.finish(one.task_id, "a1", "retry", Reason.TIMEOUT, story=story, charge="failures", delay_s=60)
+    attempt_record = {
+        "start": "2026-01-01T00:00:00.000+00:00",
+        "end": "2026-01-01T00:00:01.500+00:00",
+        "reason": "timeout",
+    }
+    store.finish(
+        one.task_id, "a1", "retry", Reason.TIMEOUT, attempt_record=attempt_record, charge="failures", delay_s=60
+    )
     assert store.snapshot(one.task_id).state().ran_s == 1.5
     store.cancel(one.task_id)
     state = store.snapshot(one.task_id).state()
@@ -552,7 +560,9 @@ def test_a_cancelled_job_says_whether_it_ran(store: JobStore) -> None:
         store.submit(one)
     for one, action, reason in ((retrying, "retry", Reason.TIMEOUT), (lost, "again", Reason.WORKER_LOST)):
         begin(store, one.task_id)
-        store.finish(one.task_id, "a1", action, reason, story={"reason": str(reason)}, charge="failures", delay_s=60)
+        store.finish(
+            one.task_id, "a1", action, reason, attempt_record={"reason": str(reason)}, charge="failures", delay_s=60
+        )
     for one in (fresh, retrying, lost):
         assert store.cancel(one.task_id) is Status.CANCELLED
     told = {one.code: store.snapshot(one.task_id).result().verdict for one in (fresh, retrying, lost)}
