@@ -32,12 +32,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from codeexec_magic.hostile_text import plain_text
+
 
 class CodeExecError(Exception):
     """Something went wrong in codeexec-magic."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (self.__class__.__doc__ or "").strip())
+        # Python prints it on a terminal as it is, and a cell or a record may have written a part of it
+        super().__init__(plain_text(message) if message else (self.__class__.__doc__ or "").strip())
 
 
 class BadRequest(CodeExecError, ValueError):

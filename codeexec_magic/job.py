@@ -18,6 +18,7 @@ from codeexec_magic.errors import (
     RemoteCancelled,
     RemoteError,
 )
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.store import JobState, Submission
 
 if TYPE_CHECKING:
@@ -199,11 +200,11 @@ class Job:
 
     def __repr__(self) -> str:
         try:
-            return f"<Job {self.id} {self.status} on {self.queue}>"
+            return f"<Job {one_line(self.id)} {self.status} on {one_line(self.queue)}>"
         except JobNotFound:
-            return f"<Job {self.id} expired>"
+            return f"<Job {one_line(self.id)} expired>"
         except ClusterError:
-            return f"<Job {self.id} on {self.queue}, broker not reachable>"
+            return f"<Job {one_line(self.id)} on {one_line(self.queue)}, broker not reachable>"
 
     def _repr_html_(self) -> str:
         from codeexec_magic.display.render import advice, card_html

@@ -11,10 +11,11 @@ import click
 
 from codeexec_magic.cli.follow import follow, outcome_line
 from codeexec_magic.cli.root import client
-from codeexec_magic.cli.terminal import dim, harmless, note, seconds
+from codeexec_magic.cli.terminal import dim, echo, note, seconds
 from codeexec_magic.client import Client
 from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult, Reason, Status
 from codeexec_magic.errors import NoWorker
+from codeexec_magic.hostile_text import printed_text
 from codeexec_magic.settings import hide_password
 
 #: seconds between the first and the last line of the streaming cell, of which we must see a good part
@@ -110,11 +111,11 @@ def demo(broker: str | None) -> int:
         began = time.monotonic()
         failed = [step.title for number, step in enumerate(STEPS, 1) if not _play(connection, number, step)]
         elapsed = time.monotonic() - began
-    click.echo()
+    echo()
     if failed:
-        click.secho(f"{len(failed)} of {len(STEPS)} did not do what they should: {'; '.join(failed)}", fg="red")
+        echo(f"{len(failed)} of {len(STEPS)} did not do what they should: {'; '.join(failed)}", fg="red")
         return 1
-    click.secho(f"all {len(STEPS)} cells did what they should, in {elapsed:.1f} s", fg="green", bold=True)
+    echo(f"all {len(STEPS)} cells did what they should, in {elapsed:.1f} s", fg="green", bold=True)
     return 0
 
 
@@ -129,14 +130,14 @@ def _introduce(connection: Client) -> None:
     if not listening:
         raise NoWorker(f"0 workers listen on {QUEUE_DEFAULT} of {where}: start one with 'codeexec worker'")
     level = max(worker.about.get("isolation", "?") for worker in connection.workers() if worker.alive)
-    click.echo(f"{len(STEPS)} cells, each in a fresh sandbox of isolation level {level}, on {where}")
+    echo(f"{len(STEPS)} cells, each in a fresh sandbox of isolation level {level}, on {where}")
 
 
 def _play(connection: Client, number: int, step: Step) -> bool:
-    click.echo()
-    click.secho(f"{number}/{len(STEPS)}  {step.title}", fg="cyan", bold=True)
+    echo()
+    echo(f"{number}/{len(STEPS)}  {step.title}", fg="cyan", bold=True)
     for line in step.code.splitlines():
-        click.echo(dim("    " + line))
+        echo(dim("    " + line))
     began = time.monotonic()
     job = connection.submit(step.code, label=f"demo {number}", **step.options)
     times: list[float] = []
@@ -151,10 +152,10 @@ def _play(connection: Client, number: int, step: Step) -> bool:
         pane.write("\n".join(result.error.traceback) + "\n", "stderr")
     pane.end()
     took = time.monotonic() - began
-    click.echo(f"{outcome_line(result)}{dim(f' · {seconds(took)} from submission to answer')}")
+    echo(f"{outcome_line(result)}{dim(f' · {seconds(took)} from submission to answer')}")
     good = step.check(Seen(result, times[-1] - times[0] if times else 0.0))
     if not good:
-        click.secho(f"expected: {step.expect}", fg="red", err=True)
+        echo(f"expected: {step.expect}", fg="red", err=True)
         if result.error is not None and result.error.ename == "ModuleNotFoundError":
             note("the worker's environment lacks a library: pip install 'codeexec-magic[demo]' there", fg="red")
     if result.status is Status.DEAD_LETTERED:
@@ -171,16 +172,16 @@ class _Pane:
 
     def write(self, text: str, name: str) -> None:
         """Write text of a stream as it comes, whole lines or not."""
-        for line in _keep_ends(harmless(text)):
+        for line in _keep_ends(printed_text(text)):
             if not self._open:
-                click.secho("  ┃ ", fg="red" if name == "stderr" else "blue", nl=False)
-            click.echo(line, nl=False)
+                echo("  ┃ ", fg="red" if name == "stderr" else "blue", nl=False)
+            echo(line, nl=False)
             self._open = not line.endswith("\n")
 
     def end(self) -> None:
         """Finish the line that is open."""
         if self._open:
-            click.echo()
+            echo()
             self._open = False
 
 

@@ -6,7 +6,7 @@ import click
 
 from codeexec_magic.cli.root import Steps, client, help_if_alone
 from codeexec_magic.cli.run import read_source
-from codeexec_magic.cli.terminal import as_json, harmless, line, note, table
+from codeexec_magic.cli.terminal import as_json, confirm, echo, line, note, section, table
 from codeexec_magic.display.tables import subject, when
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound
@@ -35,7 +35,7 @@ def list_(broker: str | None, limit: int, json_: bool) -> None:
     if json_:
         as_json([letter.as_dict() for letter in letters])
     elif not letters:
-        click.echo("no dead letters")
+        echo("no dead letters")
     else:
         rows = [
             (
@@ -63,19 +63,19 @@ def show(broker: str | None, task_id: str, json_: bool) -> None:
         as_json(letter.as_dict())
         return
     reason = click.style(line(letter.reason, 30), fg="red")
-    click.echo(f"{click.style(line(letter.task_id), bold=True)}  {reason}  on {line(letter.queue, 60)}")
-    click.echo(f"from {when(letter.first_at) or '?'} to {when(letter.last_at) or '?'}")
+    echo(f"{click.style(line(letter.task_id), bold=True)}  {reason}  on {line(letter.queue, 60)}")
+    echo(f"from {when(letter.first_at) or '?'} to {when(letter.last_at) or '?'}")
     if letter.label:
-        click.echo(f"label {line(letter.label)}")
+        echo(f"label {line(letter.label)}")
     if letter.verdict:
-        click.echo(line(letter.verdict))
+        echo(line(letter.verdict))
     for number, run in enumerate(letter.attempts, 1):
         told = (f"{line(name, 30)} {line(value, 200)}" for name, value in run.items())
-        click.echo(f"  run {number}: {', '.join(told)}")
-    _section("code", letter.code)
-    _section("last output", "\n".join(letter.last_output))
+        echo(f"  run {number}: {', '.join(told)}")
+    section("code", letter.code)
+    section("last output", "\n".join(letter.last_output))
     if letter.error is not None:
-        _section("error", "\n".join(letter.error.traceback) or f"{letter.error.ename}: {letter.error.evalue}")
+        section("error", "\n".join(letter.error.traceback) or f"{letter.error.ename}: {letter.error.evalue}")
 
 
 @dlq.command(help=f"Run one again, or all of them.\n\nUnder the same id and with the same limits.{_TASK_ID}")
@@ -127,12 +127,12 @@ def purge(broker: str | None, yes: bool, json_: bool) -> None:
     with client(broker) as connection:
         number = read(connection.store, Query(source="none", letters_limit=0)).dead
         if number and not yes:
-            click.confirm(f"forget {plural(number, 'dead letter')}?", abort=True, err=True)
+            confirm(f"forget {plural(number, 'dead letter')}?")
         count = connection.purge_dead_letters()
     if json_:
         as_json({"purged": count})
     else:
-        click.echo(f"purged {plural(count, 'dead letter')}")
+        echo(f"purged {plural(count, 'dead letter')}")
 
 
 def _report(what: str, letters: list[DeadLetter], json_: bool) -> None:
@@ -140,20 +140,12 @@ def _report(what: str, letters: list[DeadLetter], json_: bool) -> None:
         as_json({what: [letter.task_id for letter in letters]})
         return
     for letter in letters:
-        click.echo(f"{what} {letter.task_id}")
+        echo(f"{what} {line(letter.task_id)}")
     if not letters:
-        click.echo("no dead letters")
+        echo("no dead letters")
 
 
 def _about(letter: DeadLetter) -> str:
     """What it was, and what ended it."""
     parts = (line(subject(letter), 60), line(letter.verdict, 200))
     return ": ".join(part for part in parts if part)
-
-
-def _section(title: str, text: str) -> None:
-    if text.strip():
-        click.echo(click.style(f"-- {title}", bold=True))
-        # it is read, not replayed: nothing may go back over the line or turn it around; colours stay
-        kept = harmless(text.rstrip())
-        click.echo("".join(c for c in kept if c in "\n\t\x1b" or c.isprintable()))

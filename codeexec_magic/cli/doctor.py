@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from codeexec_magic.cli.terminal import as_json, dim, seconds
+from codeexec_magic.cli.terminal import as_json, dim, echo, line, seconds
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.settings import Settings, WorkerSettings, check_url, hide_password
 
@@ -56,14 +56,14 @@ def doctor(broker: str | None, json_: bool) -> int:
         for finding in _guarded(check):
             findings.append(finding)
             if not json_:
-                click.echo(f"{_MARKS[finding.level]} {finding.what:<11} {finding.text}")
+                echo(f"{_MARKS[finding.level]} {finding.what:<11} {line(finding.text, 600)}")
                 if finding.fix:
-                    click.echo(dim(f"  {'':<11} → {finding.fix}"))
+                    echo(dim(f"  {'':<11} → {line(finding.fix, 600)}"))
     bad = sum(finding.level == "bad" for finding in findings)
     if json_:
         as_json({"healthy": not bad, "findings": [asdict(finding) for finding in findings]})
     else:
-        click.echo(f"\n{bad} problem{'s' * (bad != 1)} found" if bad else "\neverything needed works")
+        echo(f"\n{bad} problem{'s' * (bad != 1)} found" if bad else "\neverything needed works")
     return 1 if bad else 0
 
 

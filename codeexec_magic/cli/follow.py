@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from codeexec_magic.cli.terminal import harmless, note, seconds, write
+from codeexec_magic.cli.terminal import CellOutput, echo, line, note, seconds
 from codeexec_magic.contract import ExecutionResult, Status
 from codeexec_magic.display.terminal_lines import Lines
+from codeexec_magic.hostile_text import plain_text, printed_text
 from codeexec_magic.job import Job
 
 #: seconds a job may wait in silence before we say why
@@ -20,21 +21,17 @@ PATIENCE_S = 0.5
 Write = Callable[[str, str], None]
 
 
-def to_terminal(text: str, name: str) -> None:
-    """Pass a cell's output on to our own stream of that name."""
-    write(text, sys.stderr if name == "stderr" else sys.stdout)
-
-
-def follow(job: Job, out: Write = to_terminal, say: Callable[[str], None] = note) -> ExecutionResult:
+def follow(job: Job, out: Write | None = None, say: Callable[[str], None] = note) -> ExecutionResult:
     """Show what a job does until it has ended.
 
     Args:
         job: the job.
-        out: called with text and the name of its stream, ``stdout`` or ``stderr``.
+        out: called with text and the name of its stream, ``stdout`` or ``stderr``; default: our own streams.
         say: called with one line about the job, when there is a reason.
     """
     began, said = time.monotonic(), False
-    lines = Lines(rewrites=sys.stdout.isatty()) if out is to_terminal else None
+    lines = Lines(rewrites=sys.stdout.isatty()) if out is None else None
+    out = out or CellOutput()
     for event in job.follow():
         if event is None:
             if not said and time.monotonic() - began > PATIENCE_S:
@@ -56,16 +53,17 @@ def _explain_wait(job: Job, say: Callable[[str], None]) -> bool:
     if state.status is not Status.QUEUED:
         return False
     if not state.listeners:
-        say(f"0 workers listen on {state.queue}: start one with 'codeexec worker'")
+        say(f"0 workers listen on {line(state.queue, 60)}: start one with 'codeexec worker'")
     elif state.position:
-        say(f"number {state.position} in line on {state.queue}")
+        say(f"number {state.position} in line on {line(state.queue, 60)}")
     return True
 
 
 def _say_status(event: dict[str, Any], say: Callable[[str], None]) -> None:
     reason = event.get("reason")
     if event["status"] == "retrying":
-        say(f"run {event.get('attempt')} ended: {reason}; trying again in {seconds(event.get('next_try_in_s'))}")
+        due = seconds(event.get("next_try_in_s"))
+        say(f"run {line(event.get('attempt'), 10)} ended: {line(reason, 60)}; trying again in {due}")
     elif event["status"] == "queued" and reason == "worker_lost":
         say("the worker died; running again")
 
@@ -80,8 +78,8 @@ def _show(event: dict[str, Any], out: Write, lines: Lines | None) -> None:
         else:
             out("... output beyond the limit is dropped\n", "stderr")
     elif kind in ("display_data", "execute_result", "update_display_data"):
-        text = "".join(event["data"].get("text/plain", ""))
-        text = harmless(text) if sys.stdout.isatty() else text
+        text = "".join(map(str, event["data"].get("text/plain", "")))
+        text = printed_text(text) if sys.stdout.isatty() else text
         key = (event.get("transient") or {}).get("display_id")
         if kind == "update_display_data" and (lines is None or key is None or lines.update(key, text)):
             return
@@ -95,9 +93,9 @@ def verdict(result: ExecutionResult) -> str:
     """One line about an outcome."""
     parts = [str(result.status).replace("_", " ")]
     if result.verdict:
-        parts.append(result.verdict)
+        parts.append(line(result.verdict))
     elif result.error is not None:
-        parts.append(f"{result.error.ename}: {result.error.evalue}"[:200])
+        parts.append(line(f"{result.error.ename}: {result.error.evalue}", 200))
     elif not result.success:
         parts.append(str(result.reason))
     if result.cached:
@@ -119,9 +117,9 @@ def outcome_line(result: ExecutionResult) -> str:
     return click.style("✘ ", fg="yellow" if result.status is Status.CANCELLED else "red") + verdict(result)
 
 
-def traceback(result: ExecutionResult, out: Write) -> None:
-    """Show the remote traceback, if there is one."""
+def traceback(result: ExecutionResult) -> None:
+    """Show the remote traceback, if there is one, on standard error; in colour on a terminal only."""
     if result.error is not None:
         lines = result.error.traceback or (f"{result.error.ename}: {result.error.evalue}",)
-        text = "\n".join(lines) + "\n"
-        out(text if sys.stderr.isatty() else click.unstyle(text), "stderr")
+        text = "\n".join(lines)
+        echo(text if sys.stderr.isatty() else plain_text(text, 1_000_000), err=True)

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import click
 
 from codeexec_magic.cli.root import client
+from codeexec_magic.cli.terminal import echo
 from codeexec_magic.client import Client
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.prometheus import CONTENT_TYPE, exposition
@@ -25,14 +26,14 @@ def metrics(broker: str | None, port: int, host: str, once: bool) -> None:
     """Serve queues, waits, runs, dead letters and workers to Prometheus, at /metrics."""
     with client(broker) as connection:
         if once:
-            click.echo(exposition(read(connection.store, _QUERY)), nl=False)
+            echo(exposition(read(connection.store, _QUERY)), nl=False)
             return
         _ = connection.store
         try:
             server = Exporter((host, port), connection)
         except OSError as err:
             raise ClusterError(f"cannot listen on {host}:{port}: {err}") from None
-        click.echo(f"metrics on http://{host}:{server.server_port}/metrics", err=True)
+        echo(f"metrics on http://{host}:{server.server_port}/metrics", err=True)
         with server:
             server.serve_forever()
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from codeexec_magic.cli.root import client
-from codeexec_magic.cli.terminal import as_json, line, seconds, status, table
+from codeexec_magic.cli.terminal import as_json, echo, line, seconds, status, table
 from codeexec_magic.display.tables import first_line
 from codeexec_magic.panel.dashboard import Dashboard, percent
 from codeexec_magic.store.monitor import Query, read
@@ -26,11 +26,11 @@ def jobs(broker: str | None, limit: int, json_: bool) -> None:
     if json_:
         as_json([asdict(job) for job in found])
     elif not found:
-        click.echo("no jobs")
+        echo("no jobs")
     else:
         rows = [
             (
-                job.id[:8],
+                line(job.id[:8]),
                 status(job.status),
                 line(job.queue, 60),
                 "cached" if job.cached else seconds(job.ran_s),
@@ -59,13 +59,13 @@ def queue(broker: str | None, json_: bool) -> None:
         return
     rates = ((board.failure_rate, "failed"), (board.hit_rate, "cached"))
     recent = [f"{percent(share)} {what}" for share, what in rates if share is not None]
-    click.echo(
+    echo(
         f"{reading.waiting} queued, {reading.running} running, {reading.retrying} retrying, "
         f"{reading.dead} dead-lettered" + (f"; last 5 minutes: {', '.join(recent)}" if recent else "")
     )
     for alarm in board.alarms:
-        click.echo(click.style(f"{alarm.glyph} {alarm.title} → {alarm.advice}", fg="yellow"))
-    click.echo()
+        echo(line(f"{alarm.glyph} {alarm.title} → {alarm.advice}"), fg="yellow")
+    echo()
     table(
         ("QUEUE", "WAITING", "OLDEST", "WAIT P50", "WAIT P95", "WORKERS"),
         [
@@ -80,9 +80,9 @@ def queue(broker: str | None, json_: bool) -> None:
             for one in reading.queues
         ],
     )
-    click.echo()
+    echo()
     if not reading.alive:
-        click.echo("0 workers: start one with 'codeexec worker'")
+        echo("0 workers: start one with 'codeexec worker'")
         return
     table(
         ("WORKER", "BUSY", "ISOLATION", "SEEN", "MEMORY", "VERSION", "QUEUES"),

@@ -13,6 +13,7 @@ import click
 
 import codeexec_magic
 from codeexec_magic.errors import CodeExecError
+from codeexec_magic.hostile_text import one_line
 
 if TYPE_CHECKING:
     from codeexec_magic.client import Client
@@ -85,7 +86,9 @@ class Steps(click.Group):
 def help_if_alone(ctx: click.Context) -> None:
     """What a group does that was given no command: the same as ``codeexec`` alone."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        from codeexec_magic.cli.terminal import echo
+
+        echo(ctx.get_help())
 
 
 def client(broker: str | None) -> Client:
@@ -122,7 +125,9 @@ def call(args: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"codeexec: error: {' '.join(message.split())}", err=True)
+    from codeexec_magic.cli.terminal import echo
+
+    echo(f"codeexec: error: {one_line(message, 2000)}", err=True)
     return 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from codeexec_magic.cli.follow import follow, outcome_line, to_terminal, traceback
+from codeexec_magic.cli.follow import follow, outcome_line, traceback
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, note
 from codeexec_magic.contract import QUEUE_DEFAULT
@@ -66,7 +66,7 @@ def run(
                 as_json(result.as_dict())
             else:
                 result = follow(job)
-                traceback(result, to_terminal)
+                traceback(result)
                 if not result.success or sys.stderr.isatty():
                     note(outcome_line(result))
             return 0 if result.success else 1

@@ -13,7 +13,7 @@ import click
 
 import codeexec_magic
 from codeexec_magic.cli.root import Steps, help_if_alone
-from codeexec_magic.cli.terminal import Progress, as_json, seconds
+from codeexec_magic.cli.terminal import Progress, as_json, echo, line, seconds
 from codeexec_magic.errors import BadOption, ClusterError
 from codeexec_magic.settings import WorkerSettings, check_url, database, hide_password
 
@@ -89,7 +89,7 @@ def start() -> None:
     """Start it, if it does not run."""
     from codeexec_magic import local
 
-    click.echo(f"running: {local.ensure(Progress()).broker_url}")
+    echo(f"running: {local.ensure(Progress()).broker_url}")
 
 
 @cluster.command()
@@ -97,7 +97,7 @@ def stop() -> None:
     """Stop it. Jobs that wait, or run, are kept for the next start."""
     from codeexec_magic import local
 
-    click.echo("stopped" if local.stop() else "not running")
+    echo("stopped" if local.stop() else "not running")
 
 
 @cluster.command()
@@ -106,7 +106,7 @@ def restart() -> None:
     from codeexec_magic import local
 
     local.stop()
-    click.echo(f"running: {local.ensure(Progress()).broker_url}")
+    echo(f"running: {local.ensure(Progress()).broker_url}")
 
 
 @cluster.command()
@@ -124,7 +124,7 @@ def status(json_: bool) -> None:
             value = ", ".join(map(str, value))
         elif name.endswith("_s"):
             name, value = name.removesuffix("_s"), seconds(value)
-        click.echo(f"{name.replace('_', ' '):<18} {value}")
+        echo(f"{name.replace('_', ' '):<18} {line(value)}")
 
 
 @cluster.command()
@@ -133,7 +133,7 @@ def logs(lines: int) -> None:
     """Print the end of its logs."""
     from codeexec_magic import local
 
-    click.echo(local.logs(lines) or "no logs: it has never run", nl=False)
+    echo(local.logs(lines) or "no logs: it has never run", nl=False)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -146,7 +146,7 @@ def lab(broker: str | None, arguments: tuple[str, ...]) -> NoReturn:
     if broker:
         os.environ["CELERY_BROKER_URL"] = check_url(broker)
     folder = notebooks()
-    click.echo(f"JupyterLab on {folder}", err=True)
+    echo(f"JupyterLab on {folder}", err=True)
     sys.stderr.flush()
     command = [sys.executable, "-m", "jupyterlab", *arguments, str(folder)]
     os.execv(sys.executable, command)  # noqa: S606 -- no shell is the point

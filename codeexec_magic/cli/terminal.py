@@ -1,36 +1,60 @@
-"""Text on a terminal: what a cell may put there, tables, progress."""
+"""Everything that the commands print: one gate for all of it, tables, progress, JSON.
+
+No other module of this package writes to a terminal (a test holds it), so that whatever a cell or a stored record
+wrote passes :mod:`codeexec_magic.hostile_text` on its way, even where a command forgot to clean a field.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import IO, Any
+from typing import Any, Final
 
 import click
 
-#: escape sequences but for colours, then control characters but for tab, newline, backspace and carriage return
-_UNSAFE = re.compile(
-    r"\x1b\[(?![0-9;:]*m)[0-?]*[ -/]*[@-~]"
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"
-    r"|\x1b(?!\[[0-9;:]*m)"
-    r"|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]",
-    re.DOTALL,
-)
+from codeexec_magic.hostile_text import TerminalStream, one_line, plain_text, printed_text
 
 
-def harmless(text: str) -> str:
-    """``text`` without what could move the cursor, rename the window or answer for the user; colours stay."""
-    return _UNSAFE.sub("", text)
+def echo(
+    text: str = "", *, fg: str | None = None, bold: bool | None = None, nl: bool = True, err: bool = False
+) -> None:
+    """Print text of ours, which may contain cleaned fields: the gate leaves colours and whole lines.
+
+    Args:
+        text: what to print.
+        fg: its colour; None for the terminal's own.
+        bold: whether it is bold.
+        nl: end the line.
+        err: on standard error.
+    """
+    click.echo(click.style(printed_text(text), fg=fg, bold=bold), nl=nl, err=err)
 
 
-def write(text: str, stream: IO[str]) -> None:
-    """Pass on what a cell wrote: unchanged into a pipe or file, made harmless on a terminal."""
-    stream.write(harmless(text) if stream.isatty() else text)
-    stream.flush()
+def confirm(question: str) -> None:
+    """Ask on standard error, and abort unless the answer is yes."""
+    click.confirm(one_line(question, 400), abort=True, err=True)
+
+
+class CellOutput:
+    """Passes on what a cell writes: unchanged into a pipe or file, cleaned on a terminal."""
+
+    def __init__(self) -> None:
+        self._streams = {"stdout": TerminalStream(), "stderr": TerminalStream()}
+
+    def __call__(self, text: str, name: str) -> None:
+        """Write text to our stream of that name.
+
+        Args:
+            text: the next piece.
+            name: ``stdout`` or ``stderr``; anything else counts as ``stdout``.
+        """
+        stream = sys.stderr if name == "stderr" else sys.stdout
+        cleaner = self._streams["stderr" if name == "stderr" else "stdout"]
+        stream.write(cleaner.feed(text) if stream.isatty() else text)
+        stream.flush()
 
 
 def dim(text: str) -> str:
@@ -39,8 +63,9 @@ def dim(text: str) -> str:
 
 
 def note(text: str, *, fg: str | None = None) -> None:
-    """One line of ours on standard error."""
-    click.echo(click.style(text, fg=fg) if fg else dim(text), err=True)
+    """One line of ours on standard error; fields of it are cleaned by who makes it."""
+    line = " ".join(text.split())
+    echo(line if fg else dim(line), fg=fg, err=True)
 
 
 class Progress:
@@ -50,6 +75,7 @@ class Progress:
         self._shown = False
 
     def __call__(self, line: str) -> None:
+        line = one_line(line, 400)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[2K\x1b[2m{line}\x1b[0m")
             self._shown = True
@@ -67,8 +93,13 @@ class Progress:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns as wide as their widest cell; on a terminal the last one is cut where the terminal ends."""
-    lines = [tuple(head), *(tuple(harmless(" ".join(cell.split())) for cell in row) for row in rows)]
+    """Print columns as wide as their widest cell; on a terminal the last one is cut where the terminal ends.
+
+    Args:
+        head: the titles.
+        rows: as many cells each.
+    """
+    lines = [tuple(head), *(tuple(printed_text(" ".join(cell.split())) for cell in row) for row in rows)]
     widths = [max(columns(line[i]) for line in lines) for i in range(len(head))]
     if sys.stdout.isatty():
         room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
@@ -76,8 +107,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         widths[-1] = 0
     for number, line in enumerate(lines):
         padded = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))
-        text = "  ".join(padded).rstrip()
-        click.echo(click.style(text, bold=True) if number == 0 else text)
+        echo("  ".join(padded).rstrip(), bold=True if number == 0 else None)
 
 
 def columns(text: str) -> int:
@@ -103,10 +133,15 @@ def _wide(c: str) -> int:
 
 
 def line(text: object, limit: int = 400) -> str:
-    """Text from elsewhere as one line: printable characters only, no colours, shortened."""
-    kept = "".join(c if c.isprintable() else " " for c in harmless(click.unstyle(str(text)[: 4 * limit])))
-    kept = " ".join(kept.split())
-    return kept if len(kept) <= limit else f"{kept[: limit - 1]}…"
+    """A field of a record as one line: printable characters only, no colours, shortened."""
+    return one_line(text, limit)
+
+
+def section(title: str, text: str) -> None:
+    """Print text of a record under a title; nothing if it is empty."""
+    if text.strip():
+        echo(f"-- {title}", bold=True)
+        echo(plain_text(text.rstrip(), 200_000))
 
 
 def as_json(data: Any) -> None:
@@ -126,7 +161,13 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
-_COLOURS = {"succeeded": "green", "failed": "red", "dead_lettered": "red", "cancelled": "yellow", "running": "cyan"}
+_COLOURS: Final = {
+    "succeeded": "green",
+    "failed": "red",
+    "dead_lettered": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+}
 
 
 def status(value: str) -> str:

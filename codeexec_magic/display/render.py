@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from codeexec_magic.contract import Reason, Status
 from codeexec_magic.display import theme
-from codeexec_magic.display.theme import WORDS, age, escaped, ordinal, pill, plural, seconds, shown
+from codeexec_magic.display.theme import WORDS, age, escaped, ordinal, pill, plural, seconds
+from codeexec_magic.hostile_text import one_line
 
 if TYPE_CHECKING:
     from codeexec_magic.store import JobState
@@ -31,7 +32,7 @@ REASONS: Final = {
 
 def short(task_id: str) -> str:
     """The part of an id that is shown, and that names the job in every magic."""
-    return shown(task_id[:8])
+    return one_line(task_id[:8])
 
 
 def headline(state: JobState) -> str:
@@ -41,7 +42,7 @@ def headline(state: JobState) -> str:
         return "Cancelling"
     if state.status is Status.QUEUED:
         if state.listeners == 0:
-            return f"{word} · no worker listens on {shown(state.queue, 40)}"
+            return f"{word} · no worker listens on {one_line(state.queue, 40)}"
         return f"{word} · {ordinal(state.position)} in line" if state.position else word
     if state.status is Status.RETRYING:
         due = state.next_try_in_s
@@ -76,7 +77,7 @@ def times(state: JobState) -> str:
 
 def place(state: JobState) -> str:
     """Queue and worker; nobody ran what came from the cache."""
-    return shown(state.queue, 40) + (f" · {shown(state.worker, 48)}" if state.worker and not state.cached else "")
+    return one_line(state.queue, 40) + (f" · {one_line(state.worker, 48)}" if state.worker and not state.cached else "")
 
 
 def shared(state: JobState) -> str:
@@ -93,11 +94,11 @@ def advice(state: JobState, *, embedded: bool = False) -> list[str]:
             + (
                 "`%remote_cluster restart`"
                 if embedded
-                else f"`celery -A worker.app worker -Q {shown(state.queue, 40)}`"
+                else f"`celery -A worker.app worker -Q {one_line(state.queue, 40)}`"
             )
         )
     if state.verdict and state.reason not in (Reason.OK, Reason.ERROR, Reason.CANCELLED):
-        lines.append(shown(state.verdict, 300))
+        lines.append(one_line(state.verdict, 300))
     if state.status is Status.RUNNING and state.crashes:
         lines.append(f"{plural(state.crashes, 'worker')} died under this job; it runs again")
     if state.status is Status.DEAD_LETTERED:
@@ -107,7 +108,7 @@ def advice(state: JobState, *, embedded: bool = False) -> list[str]:
 
 def no_worker(queue: str) -> str:
     """The sentence for a queue nobody serves."""
-    return f"0 workers listen on {shown(queue, 40)}"
+    return f"0 workers listen on {one_line(queue, 40)}"
 
 
 def card_html(
@@ -177,14 +178,14 @@ def card_text(state: JobState, *, notes: Sequence[str] = (), trusted: bool = Fal
         "trusted" if trusted else "",
     ]
     return "\n".join(
-        ["  ".join(part for part in parts if part), *(f"  {shown(line, 400).replace('`', '')}" for line in notes)]
+        ["  ".join(part for part in parts if part), *(f"  {one_line(line, 400).replace('`', '')}" for line in notes)]
     )
 
 
 def submitted(state: JobState) -> str:
     """What is true of a job from its submission on, and how to see it."""
     name = short(state.id)
-    return f"task {name} submitted to {shown(state.queue, 40)} (%remote_attach {name})"
+    return f"task {name} submitted to {one_line(state.queue, 40)} (%remote_attach {name})"
 
 
 def status_line(state: JobState) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codeexec_magic.display.parent_cell import ParentCell
-from codeexec_magic.display.sanitize import Policy, terminal_text
+from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.terminal_lines import Lines
 from codeexec_magic.display.transcript import display_id, stream_text
+from codeexec_magic.hostile_text import TerminalStream, printed_text
 
 
 class Replay:
@@ -38,6 +39,7 @@ class Replay:
         self._terminal = terminal
         self._lines = Lines(rewrites=sys.stdout.isatty()) if terminal else None
         self._cleared = cleared
+        self._streams = {"stdout": TerminalStream(), "stderr": TerminalStream()}
         self._text: list[str] = []
         self._stream = "stdout"
         self._clear_next = False
@@ -75,7 +77,7 @@ class Replay:
         text = "".join(self._text)
         self._text.clear()
         if self._terminal:
-            text = terminal_text(text)
+            text = self._streams[self._stream].feed(text)
         if text:
             self.end()
             self._before_output()
@@ -93,7 +95,7 @@ class Replay:
         data = self._policy.bundle(event["data"])
         text = str(data.get("text/plain", ""))
         if self._terminal and text:
-            data["text/plain"] = text = terminal_text(text)
+            data["text/plain"] = text = printed_text(text)
         own = display_id(event).get("display_id")
         key = f"{self._scope}:{own}" if own is not None else None
         self._before_output()

@@ -54,14 +54,6 @@ _LEANS_ON: Final = re.compile(r"<\s*(script|svg|canvas|iframe|form|input|button|
 _LATEX_UNSAFE: Final = re.compile(
     r"\\\s*(href|url|style|class|cssId|data|html\w*|mmlToken|csname|require|unicode|bbox|includegraphics)\b", re.I
 )
-#: any terminal escape sequence: CSI, OSC/DCS/SOS/PM/APC up to its end, two-byte ones; the 8-bit forms too
-_ESCAPES: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"
-    r"|\x1b[ -/]*[0-~]?"
-)
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROLS: Final = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class HtmlMode(StrEnum):
@@ -189,12 +181,6 @@ def frame(text: str, height: int = 360) -> str:
         f'style="width:100%;height:{height}px;resize:vertical;overflow:auto;border:1px solid #8884;border-radius:6px;'
         'background:#fff"></iframe>'
     )
-
-
-def terminal_text(text: str) -> str:
-    """Text for a terminal: colours stay, every other escape sequence and control character goes."""
-    spared = _ESCAPES.sub(lambda found: found[0] if _COLOUR.fullmatch(found[0]) else "", text)
-    return _CONTROLS.sub("", spared)
 
 
 def _image(mime: str, value: Any) -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.display import render, theme
-from codeexec_magic.display.sanitize import terminal_text
-from codeexec_magic.display.theme import WORDS, escaped, pill, plural, seconds, shown
+from codeexec_magic.display.theme import WORDS, escaped, pill, plural, seconds
+from codeexec_magic.hostile_text import one_line, plain_text
 
 if TYPE_CHECKING:
     from codeexec_magic.store import JobState
@@ -40,7 +39,7 @@ def jobs_text(states: Sequence[JobState]) -> str:
         words = render.cached_words(state) if state.cached else render.headline(state)
         glyph = "⚡" if state.cached else WORDS[state.status][0]
         cell = first_line(state)
-        parts = [render.place(state), render.shared(state), render.times(state), shown(cell, 50)]
+        parts = [render.place(state), render.shared(state), render.times(state), one_line(cell, 50)]
         lines.append("  ".join(part for part in (render.short(state.id), f"{glyph} {words}", *parts) if part))
     return "\n".join(lines)
 
@@ -73,8 +72,8 @@ def dead_letters_text(letters: Sequence[DeadLetter], total: int = 0) -> str:
     if not letters:
         return "no dead letters"
     lines = [
-        f"☠ {render.short(letter.task_id)}  {why(letter)}  {shown(letter.queue, 40)}  "
-        f"{plural(len(letter.attempts), 'run')}  {shown(subject(letter), 50)}"
+        f"☠ {render.short(letter.task_id)}  {why(letter)}  {one_line(letter.queue, 40)}  "
+        f"{plural(len(letter.attempts), 'run')}  {one_line(subject(letter), 50)}"
         for letter in letters
     ]
     lines += [f"  {_how_many(letters, total)}"] if total > len(letters) else []
@@ -108,20 +107,21 @@ def dead_letter_html(letter: DeadLetter) -> str:
 
 def dead_letter_text(letter: DeadLetter) -> str:
     """The same as text."""
-    lines = [f"☠ Dead-lettered: {why(letter)}  {render.short(letter.task_id)}  {shown(letter.queue, 40)}"]
-    lines += [f"  {shown(letter.verdict, 400)}"] if letter.verdict else []
+    lines = [f"☠ Dead-lettered: {why(letter)}  {render.short(letter.task_id)}  {one_line(letter.queue, 40)}"]
+    lines += [f"  {one_line(letter.verdict, 400)}"] if letter.verdict else []
     lines += [
-        f"  run {number}: {reason}, {shown(worker, 60)}, {took}" for number, reason, worker, took in _attempts(letter)
+        f"  run {number}: {reason}, {one_line(worker, 60)}, {took}"
+        for number, reason, worker, took in _attempts(letter)
     ]
     for title, text in _blocks(letter):
-        lines += [f"  {title}:", *(f"    {line}" for line in terminal_text(text).splitlines())]
+        lines += [f"  {title}:", *(f"    {line}" for line in plain_text(text).split("\n"))]
     return "\n".join(lines)
 
 
 def why(letter: DeadLetter) -> str:
     """What ended it, in words."""
     known = {str(reason): words for reason, words in render.REASONS.items()}
-    return known.get(letter.reason) or shown(letter.reason, 30)
+    return known.get(letter.reason) or one_line(letter.reason, 30)
 
 
 def when(timestamp: str) -> str:
@@ -155,7 +155,7 @@ def _first_line(code: str) -> str:
 
 def _attempts(letter: DeadLetter) -> list[tuple[int, str, str, str]]:
     return [
-        (number, shown(one.get("reason", ""), 30), str(one.get("worker", "")), _took(one))
+        (number, one_line(one.get("reason", ""), 30), str(one.get("worker", "")), _took(one))
         for number, one in enumerate(letter.attempts, 1)
     ]
 
@@ -176,7 +176,7 @@ def _blocks(letter: DeadLetter) -> list[tuple[str, str]]:
     blocks = [("Code", letter.code)]
     if letter.error is not None:
         text = "\n".join(letter.error.traceback) or f"{letter.error.ename}: {letter.error.evalue}"
-        blocks.append(("Error", re.sub(r"\x1b\[[0-9;]*m", "", text)))
+        blocks.append(("Error", text))
     if letter.last_output:
         blocks.append(("Last output", "\n".join(letter.last_output)))
     return blocks

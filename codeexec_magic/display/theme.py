@@ -6,6 +6,7 @@ import html
 from typing import Final
 
 from codeexec_magic.contract import Status
+from codeexec_magic.hostile_text import one_line, plain_text
 
 #: glyph and word of each status; a colour never stands alone
 WORDS: Final = {
@@ -69,17 +70,9 @@ white-space:nowrap;background:none!important;vertical-align:middle;max-width:360
 )
 
 
-def shown(text: object, limit: int = 80) -> str:
-    """Text from elsewhere as one line that cannot control anything: printable characters only, shortened."""
-    # what is not printable covers control characters, line separators and the marks that reorder text
-    line = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit + 16])
-    line = " ".join(line.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def escaped(text: object, limit: int = 80) -> str:
-    """:func:`shown`, ready to stand in HTML text or in a quoted attribute."""
-    return html.escape(shown(text, limit), quote=True)
+    """:func:`~codeexec_magic.hostile_text.one_line`, ready to stand in HTML text or in a quoted attribute."""
+    return html.escape(one_line(text, limit), quote=True)
 
 
 def pill(kind: str, glyph: str, words: str, *, phase: float | None = None) -> str:
@@ -136,6 +129,5 @@ def plural(number: int, noun: str) -> str:
 
 
 def block(text: str, limit: int = 20_000) -> str:
-    """Text of several lines as HTML; control characters other than newline and tab are left out."""
-    kept = "".join(c for c in text[:limit] if c in "\n\t" or c.isprintable())
-    return html.escape(kept + ("…" if len(text) > limit else ""), quote=True)
+    """:func:`~codeexec_magic.hostile_text.plain_text`, ready to stand in HTML text."""
+    return html.escape(plain_text(text, limit), quote=True)

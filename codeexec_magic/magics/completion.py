@@ -48,7 +48,9 @@ class Completion:
         # an unfinished name of a magic is IPython's own business
         known = bool(words) and words[0] in self._magics
         found = self._candidates(parser_of(self._magics[words[0]]), words[1:], current) if known else ()
-        completions = [SimpleCompletion(word, type="param") for word in found if word.startswith(current)]
+        completions = [
+            SimpleCompletion(word, type="param") for word in found if word.startswith(current) and _is_word(word)
+        ]
         # nothing that Python would offer makes sense on such a line
         return {"completions": completions, "suppress": bool(completions), "matched_fragment": current, "ordered": True}
 
@@ -106,3 +108,8 @@ class Completion:
             return sorted(profiles.profiles())
         except UsageError:
             return []
+
+
+def _is_word(text: str) -> bool:
+    """Whether a completion is what it looks like: names of queues and ids come from the server."""
+    return text.isprintable() and len(text) <= 200 and not any(c.isspace() for c in text)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from codeexec_magic.contract import ExecutionResult, Reason, Status
 from codeexec_magic.display import render
-from codeexec_magic.display.sanitize import terminal_text
-from codeexec_magic.display.theme import WORDS, plural, shown
+from codeexec_magic.display.theme import WORDS, plural
 from codeexec_magic.errors import BadRequest, CodeSyntaxError, JobFailed, RemoteCancelled, RemoteError
+from codeexec_magic.hostile_text import one_line, plain_text, printed_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -50,12 +50,12 @@ class _Raised(RemoteError):
         self.args = (evalue,) if evalue else ()
 
     def __str__(self) -> str:
-        return self.evalue
+        return plain_text(self.evalue)
 
     def _render_traceback_(self) -> list[str]:
-        lines = [terminal_text(line) for line in self.traceback]
+        lines = [printed_text(line) for line in self.traceback]
         if not lines:
-            lines = [f"{_RED}{shown(self.ename)}{_END}: {shown(self.evalue, 2000)}"]
+            lines = [f"{_RED}{one_line(self.ename)}{_END}: {one_line(self.evalue, 2000)}"]
         limit = _limit_line(self.result)
         return [*lines, f"{_BOLD}{limit}{_END}"] if limit else lines
 
@@ -92,14 +92,14 @@ def failure(result: ExecutionResult) -> JobFailed | None:
     if result.error is not None:
         return raised(result)
     what = _limit_line(result) or result.verdict or render.REASONS.get(result.reason, "") or str(result.reason)
-    return _Failed(f"task {render.short(result.task_id)} {_how(result)}: {shown(what, 400)}", result)
+    return _Failed(f"task {render.short(result.task_id)} {_how(result)}: {one_line(what, 400)}", result)
 
 
 def raised(result: ExecutionResult) -> RemoteError:
     """An exception whose class has the remote one's name, so that tools which compare names see the real one."""
     assert result.error is not None
     name = result.error.ename.rpartition(".")[2]
-    if not name.isidentifier():
+    if not name.isidentifier() or not name.isprintable() or len(name) > 80:
         name = "RemoteError"
     kind: type[_Raised] = type(name, (_Raised,), {"__doc__": _Raised.__doc__})
     return kind(name, result.error.evalue, list(result.error.traceback), result)
@@ -130,7 +130,7 @@ def _limit_line(result: ExecutionResult | None) -> str:
     """One line of ours, where a limit or a breakdown ended the cell."""
     if result is None or result.reason in (Reason.OK, Reason.ERROR, Reason.CANCELLED):
         return ""
-    line = shown(result.verdict or render.REASONS.get(result.reason, ""), 400)
+    line = one_line(result.verdict or render.REASONS.get(result.reason, ""), 400)
     if result.status is Status.DEAD_LETTERED:
         runs = plural(max(1, len(result.attempts)), "run")
         line = f"dead-lettered after {runs}: {line}"

@@ -13,6 +13,7 @@ from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.theme import plural
 from codeexec_magic.errors import JobNotFound
+from codeexec_magic.hostile_text import one_line, printed_text
 from codeexec_magic.job import Job
 from codeexec_magic.magics import options
 from codeexec_magic.magics.session import Session
@@ -92,7 +93,7 @@ class RemoteClusterMagics(Magics):
             if args.action in ("start", "restart"):
                 local.ensure(print)
             if args.action == "logs":
-                print(local.logs(args.lines))
+                print(printed_text(local.logs(args.lines)))
             elif args.action != "stop":
                 self._status()
 
@@ -104,12 +105,16 @@ class RemoteClusterMagics(Magics):
             print(repr(client))
         else:
             status = local.status()
-            print(f"embedded cluster: {status['state']}" + (f" ({status['error']})" if status.get("error") else ""))
+            print(
+                f"embedded cluster: {status['state']}"
+                + (f" ({one_line(status['error'], 400)})" if status.get("error") else "")
+            )
             if status["state"] != "ready":
                 return
             print(f"  {plural(status['slots'], 'slot')}, up for {status['uptime_s']:.0f} s, {status['directory']}")
         for queue in client.queues():
-            print(f"  {queue.name}: {plural(queue.depth, 'job')} waiting, {plural(queue.listeners, 'worker')}")
+            waiting, served = plural(queue.depth, "job"), plural(queue.listeners, "worker")
+            print(f"  {one_line(queue.name, 40)}: {waiting} waiting, {served}")
 
     def _letter(self, task: str | None) -> DeadLetter:
         client = self.session.client
@@ -134,7 +139,7 @@ class RemoteClusterMagics(Magics):
         else:
             job = self.session.remember(self.session.client.requeue(letter.task_id, cell))
             if no_wait:
-                print(f"requeued task {name} to {job.queue}")
+                print(f"requeued task {name} to {one_line(job.queue, 40)}")
                 self.session.follow_behind(job, Policy(), ParentCell(self.session.shell))
             else:
                 self.session.wait_here(job, Policy(), on_interrupt="cancel")

@@ -13,6 +13,7 @@ from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult
 from codeexec_magic.display import render
 from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import HtmlMode, Policy
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.magics import options, profiles, variables
 from codeexec_magic.magics.session import Session
 
@@ -68,7 +69,7 @@ class RemoteExecMagics(Magics):
                 self.session.shell.user_ns[args.bind] = job
             if args.no_wait or not self.wait:
                 name = render.short(job.id)
-                print(f"submitted task {name} to {job.queue} (%remote_attach {name}, %remote_wait)")
+                print(f"submitted task {name} to {one_line(job.queue, 40)} (%remote_attach {name}, %remote_wait)")
                 self.session.follow_behind(job, policy, parent_cell, lambda result: self._bind(args, result))
                 return
             interrupt = args.on_interrupt or self.on_interrupt

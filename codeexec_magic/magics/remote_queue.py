@@ -11,7 +11,7 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from codeexec_magic.display import live_card
 from codeexec_magic.display.parent_cell import ParentCell
-from codeexec_magic.display.theme import shown
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.magics import options, profiles
 from codeexec_magic.magics.session import Session
 from codeexec_magic.magics.watcher import Watch
@@ -97,7 +97,7 @@ class Notebook:
             code = body(source)
             if code.strip():
                 first = next(line for line in code.splitlines() if line.strip())
-                found.append((f"[{number}] {shown(first, 60)}", code))
+                found.append((f"[{number}] {one_line(first, 60)}", code))
             if len(found) == _CELLS:
                 break
         return found

@@ -13,14 +13,15 @@ from IPython.core.error import UsageError
 
 from codeexec_magic.client import Client
 from codeexec_magic.contract import Status
+from codeexec_magic.display import render
 from codeexec_magic.display.background_view import BackgroundView
 from codeexec_magic.display.live_card import available
 from codeexec_magic.display.notebook_view import NotebookView
 from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 from codeexec_magic.display.terminal_view import TerminalView
-from codeexec_magic.display.theme import shown
 from codeexec_magic.errors import BadRequest, BadSetting, CodeExecError, CodeSyntaxError, JobNotFound
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.job import Job
 from codeexec_magic.magics import exceptions
 from codeexec_magic.magics.watcher import SilentView, Watch
@@ -179,7 +180,7 @@ class Session:
                     done(watch.result)
                 view.finish(watch.final, exceptions.failure(watch.result))
             except CodeExecError as err:
-                sys.stderr.write(f"lost sight of task {watch.job.id[:8]}: {shown(err, 300)}\n")
+                sys.stderr.write(f"lost sight of task {render.short(watch.job.id)}: {one_line(err, 300)}\n")
                 return
             finally:
                 self._followers.pop(watch.job.id, None)
@@ -210,7 +211,7 @@ class Session:
                 status = job.cancel()
                 watch.show(view, _STOP_S)
             except CodeExecError as err:
-                sys.stderr.write(f"could not cancel: {shown(err, 300)}\n")
+                sys.stderr.write(f"could not cancel: {one_line(err, 300)}\n")
             watch.leave()
             view.finish(watch.final or job.state())
         except (KeyboardInterrupt, CodeExecError):
@@ -254,7 +255,7 @@ class Session:
             raise UsageError(str(err)) from None
         except CodeExecError as err:
             if not hasattr(err, "_render_traceback_"):
-                name, text = type(err).__name__, shown(err, 1000)
+                name, text = type(err).__name__, one_line(err, 1000)
                 err._render_traceback_ = lambda: [f"\x1b[31m{name}\x1b[0m: {text}"]  # type: ignore[attr-defined]
             raise
 
@@ -271,7 +272,7 @@ class Session:
 
         def tell(line: str) -> None:
             nonlocal started
-            parent_cell = ParentCell(self.shell)
+            line, parent_cell = one_line(line, 400), ParentCell(self.shell)
             if parent_cell.kernel is None:
                 print(line, flush=True)
             elif parent_cell.attended:

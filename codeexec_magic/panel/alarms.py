@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from codeexec_magic.display.theme import plural, seconds, shown
+from codeexec_magic.display.theme import plural, seconds
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.store.monitor import Reading
 from codeexec_magic.store.samples import SAMPLE_S, Sample
 
@@ -44,20 +45,20 @@ def alarms(reading: Reading, samples: Sequence[Sample], *, embedded: bool = Fals
         found.append(Alarm("failed", "✕", f"No worker is alive{waits}", f"start one: {start}"))
     for queue in reading.queues:
         if queue.depth and not queue.listeners and reading.alive:
-            title = f"No worker listens on {shown(queue.name, 40)}, where {_wait(queue.depth)}"
-            found.append(Alarm("failed", "✕", title, f"start one with -Q {shown(queue.name, 40)}"))
+            title = f"No worker listens on {one_line(queue.name, 40)}, where {_wait(queue.depth)}"
+            found.append(Alarm("failed", "✕", title, f"start one with -Q {one_line(queue.name, 40)}"))
         if deep(queue.name, reading, samples):
             title = (
-                f"{shown(queue.name, 40)}: more than {DEEP} jobs have been waiting for 5 minutes (now {queue.depth})"
+                f"{one_line(queue.name, 40)}: more than {DEEP} jobs have been waiting for 5 minutes (now {queue.depth})"
             )
             found.append(Alarm("warn", "▲", title, ADVICE))
         elif rising(queue.name, reading, samples):
-            title = f"{shown(queue.name, 40)}: the wait is rising (first in line for {seconds(queue.oldest_s or 0)})"
+            title = f"{one_line(queue.name, 40)}: the wait is rising (first in line for {seconds(queue.oldest_s or 0)})"
             found.append(Alarm("warn", "▲", title, ADVICE))
     for worker in reading.alive:
         level, needed = worker.about.get("isolation", ""), worker.about.get("required_isolation", "")
         if level.isdigit() and needed.isdigit() and int(level) < int(needed):
-            title = f"{shown(worker.id, 60)} isolates at level {level}, level {needed} is required"
+            title = f"{one_line(worker.id, 60)} isolates at level {level}, level {needed} is required"
             found.append(Alarm("failed", "⚠", title, "codeexec doctor tells what this machine lacks"))
     if reading.dead:
         title = f"{plural(reading.dead, 'dead letter')}: jobs that gave up for good"

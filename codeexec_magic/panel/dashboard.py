@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codeexec_magic.display import tables, theme
-from codeexec_magic.display.theme import age, escaped, plural, seconds, shown
+from codeexec_magic.display.theme import age, escaped, plural, seconds
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.panel import charts
 from codeexec_magic.panel.alarms import Alarm, alarms
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History, QueueSample, Sample, between, quantile
@@ -194,13 +195,14 @@ class Dashboard:
             oldest = "" if queue.oldest_s is None else f", oldest {seconds(queue.oldest_s)}"
             p50, p95 = self.wait(0.5, queue.name), self.wait(0.95, queue.name)
             waited = "" if p50 is None or p95 is None else f", wait p50 {seconds(p50)} p95 {seconds(p95)}"
-            lines.append(
-                f"  {shown(queue.name, 40)}: {queue.depth} waiting{oldest}{waited}, {plural(queue.listeners, 'worker')}"
-            )
+            served = plural(queue.listeners, "worker")
+            lines.append(f"  {one_line(queue.name, 40)}: {queue.depth} waiting{oldest}{waited}, {served}")
         for worker in reading.workers:
             heard = "" if worker.alive else f", silent for {age(worker.seen_s)}"
-            level = shown(worker.about.get("isolation", "?"), 8)
-            lines.append(f"  {shown(worker.id, 60)}: {worker.busy}/{worker.slots} busy, isolation level {level}{heard}")
+            level = one_line(worker.about.get("isolation", "?"), 8)
+            lines.append(
+                f"  {one_line(worker.id, 60)}: {worker.busy}/{worker.slots} busy, isolation level {level}{heard}"
+            )
         return "\n".join(lines)
 
     def snapshot_html(self) -> str:

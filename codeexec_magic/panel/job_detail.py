@@ -17,6 +17,7 @@ from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 from codeexec_magic.errors import CodeExecError
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.panel import controls
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class JobDetail:
         self._card.buttons({"Run again": lambda: self._again(self.job), "Edit": self._take, "Close": self._close})
 
     def _offer(self, state: JobState) -> None:
-        source = f"%%remote_exec --queue {shlex.quote(theme.shown(state.queue))}\n{state.code}"
+        source = f"%%remote_exec --queue {shlex.quote(one_line(state.queue))}\n{state.code}"
         controls.draw(self._link, new_cell(source, "Copy into a new cell"))
 
     def _say(self, text: str) -> None:

@@ -10,6 +10,7 @@ from codeexec_magic.contract import QUEUES, Status
 from codeexec_magic.display import render, tables, theme
 from codeexec_magic.display.live_card import answer_on_own_shell
 from codeexec_magic.display.theme import WORDS, age, escaped, pill, plural
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.panel import controls
 from codeexec_magic.panel.job_detail import new_cell
 from codeexec_magic.store.monitor import Query
@@ -260,7 +261,7 @@ def _letter_item(letter: DeadLetter) -> controls.Item:
 
 def _requeue(letter: DeadLetter) -> str:
     """A cell that runs it again."""
-    return f"%%remote_dlq requeue {shlex.quote(theme.shown(letter.task_id[:8]))}\n{letter.code}"
+    return f"%%remote_dlq requeue {shlex.quote(one_line(letter.task_id[:8]))}\n{letter.code}"
 
 
 def _cell(letter: DeadLetter) -> str:

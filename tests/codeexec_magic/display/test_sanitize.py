@@ -182,28 +182,6 @@ def test_trust_passes_all_but_views() -> None:
     assert Policy(HtmlMode.TRUST).bundle(data | view) == data
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
-        ("\x1b[2J\x1b[Hgone", "gone"),
-        ("\x1b]0;title\x07x", "x"),
-        ("\x1b]8;;javascript:x\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("\x1b]52;c;aGk=\x07x", "x"),
-        ("\x9b31mx\x9d0;t\x07", "x"),
-        ("\x1bPq payload\x1b\\x", "x"),
-        ("\x1bcreset", "reset"),
-        ("a\rb\tc\nd\be", "a\rb\tc\nd\be"),
-        ("bell\x07 null\x00 del\x7f rtl\u202e", "bell null del rtl"),
-        ("\x1b]unterminated", ""),
-        ("\x1b[31", "31"),
-    ],
-)
-def test_terminal_text_keeps_colours_only(text: str, shown: str) -> None:
-    """No title, no clipboard, no cursor games, no hidden links."""
-    assert sanitize.terminal_text(text) == shown
-
-
 def test_without_nh3_html_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the cleaner nothing is guessed: the text stands for it, and the card says what to install."""
     import sys
