@@ -30,7 +30,8 @@ def echo(
         nl: end the line.
         err: on standard error.
     """
-    click.echo(click.style(printed_text(text), fg=fg, bold=bold), nl=nl, err=err)
+    text = printed_text(text)
+    click.echo(click.style(text, fg=fg, bold=bold) if fg or bold else text, nl=nl, err=err)
 
 
 def confirm(question: str) -> None:
