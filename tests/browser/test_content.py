@@ -227,11 +227,11 @@ def test_card_fields_are_text(notebook: Open) -> None:
     """A live card draws hostile names as text."""
     book = notebook(
         "from codeexec_magic.contract import Status\n"
-        "from codeexec_magic.display import live, render\n"
+        "from codeexec_magic.display import live_card, render\n"
         "from codeexec_magic.display.parent_cell import ParentCell\n"
         "from codeexec_magic.store import JobState\n"
         'evil = \'"><img src=x onerror="window.__xss_card=1">\'\n'
-        "card = live.LiveCard(ParentCell(get_ipython()), 'x')\n"
+        "card = live_card.LiveCard(ParentCell(get_ipython()), 'x')\n"
         "card.draw(render.card_html(JobState(evil, Status.RUNNING, evil, worker=evil), live=True, notes=[evil]))\n"
         "card.buttons({evil: lambda: None})\ncard.show(update=False)"
     )

@@ -17,7 +17,7 @@ GALLERY = """
 from dataclasses import replace
 from IPython.display import HTML, display
 from codeexec_magic.contract import Reason, Status
-from codeexec_magic.display import live, render
+from codeexec_magic.display import live_card, render
 from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.store import JobState
 
@@ -41,7 +41,7 @@ still = {
 }
 parent_cell = ParentCell(get_ipython())
 for name, (state, buttons) in moving.items():
-    card = live.LiveCard(parent_cell, name, task_id=base.id)
+    card = live_card.LiveCard(parent_cell, name, task_id=base.id)
     card.draw(render.card_html(state, live=True, phase=0.0, name=False, notes=render.advice(state)))
     card.buttons({label: lambda: None for label in buttons})
     card.show(update=False)
