@@ -12,9 +12,9 @@ SCRIPT = """
 import errno, json, os, sys
 from codeexec_magic.contract import stream_text
 from worker.sandbox import Cell, Sandbox
-from worker.sandbox.linux import seccomp, syscalls
+from worker.sandbox.linux import bpf, syscalls
 
-program = seccomp.Assembler()
+program = bpf.Assembler()
 program.load(0)
 program.refuse_calls([272 if syscalls.machine() == "x86_64" else 97])
 program.answer(0x7FFF0000)

@@ -16,7 +16,9 @@ _PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/
 _ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
 #: limits that are the same for every cell
 _LIMITS: Final = (
-    (resource.RLIMIT_CORE, 0, 0),
+    # 1, not 0: a core file of 1 byte is never written, and to a program that takes core dumps the kernel pipes
+    # them whatever the limit, but for this value
+    (resource.RLIMIT_CORE, 1, 1),
     (resource.RLIMIT_STACK, 8 << 20, 64 << 20),
     (resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10),
     (resource.RLIMIT_MSGQUEUE, 0, 0),
@@ -156,7 +158,7 @@ def limit(spawn: Spawn, limits: dict[str, Any], asked: int) -> None:
     megabyte = 1 << 20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_CORE, 1, 1),
         (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
         (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
         (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),

@@ -1,4 +1,4 @@
-"""The system calls that the filter refuses, by name and by number on each architecture."""
+"""The system calls that the filter refuses or rules on, by name and by number on each architecture."""
 
 from __future__ import annotations
 
@@ -93,6 +93,28 @@ ABSENT: Final[tuple[Call, ...]] = (
     # the kernel gives all cells together, and their worker, the few hundred of one user
     ("inotify_init", 253, None),
     ("inotify_init1", 294, 26),
+    # of contexts for asynchronous input and output the whole machine has fs.aio-max-nr
+    ("io_setup", 206, 0),
+    # which files others have read lately
+    ("cachestat", 451, 451),
+)
+#: locks that ask for no more than a descriptor that reads: they would hold up programs of the host
+LOCKS: Final[tuple[Call, ...]] = (("flock", 73, 32),)
+#: those whose arguments say whose resource they are about
+RULED: Final[tuple[Call, ...]] = (
+    ("clone", 56, 220),
+    ("socket", 41, 198),
+    ("socketpair", 53, 199),
+    ("fcntl", 72, 25),
+    ("ioctl", 16, 29),
+    ("prctl", 157, 167),
+    ("prlimit64", 302, 261),
+    ("setrlimit", 160, 164),
+    ("personality", 135, 92),
+    ("fadvise64", 221, 223),
+    ("madvise", 28, 233),
+    ("preadv2", 327, 286),
+    ("pwritev2", 328, 287),
 )
 #: done by doing nothing: they would make every disk of the machine write, and a cell's files need not outlive it
 IGNORED: Final[tuple[Call, ...]] = (("sync", 162, 81), ("syncfs", 306, 267))
