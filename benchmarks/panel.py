@@ -23,6 +23,7 @@ from benchmarks.stand import Server
 from codeexec_magic import Client
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, cache_key, code_hash
 from codeexec_magic.store import JobStore
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.scripts import source
 
 BATCH = 1000
@@ -35,6 +36,7 @@ from codeexec_magic.panel.panel import Panel
 from codeexec_magic.magics.remote_queue import Notebook
 from codeexec_magic.magics.session import Session
 from codeexec_magic.store.monitor import Query, read
+from codeexec_magic.store.attempt_end import AttemptEnd
 session = Session(get_ipython())
 panel = Panel(ParentCell(get_ipython()), Notebook(session))
 redis = session.client.store.redis
@@ -64,7 +66,7 @@ def fill(client: Client, queued: int, finished: int) -> None:
         for request in submit(store, min(BATCH, finished - start)):
             store.begin(request.task_id, 1, "a1", "w1")
             result = ExecutionResult(request.task_id, code_hash(request.code), True, Status.SUCCEEDED, Reason.OK)
-            store.finish(request.task_id, "a1", "end", Reason.OK, status=Status.SUCCEEDED, result=result)
+            store.finish(request.task_id, "a1", AttemptEnd("end", Reason.OK, status=Status.SUCCEEDED, result=result))
     for start in range(0, queued, BATCH):
         submit(store, min(BATCH, queued - start))
 

@@ -309,6 +309,22 @@ def cache_key(request: ExecutionRequest) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def retry_wait(request: ExecutionRequest, failures: int) -> float:
+    """Seconds before the next try, before jitter.
+
+    Args:
+        request: has the waits; the last one repeats.
+        failures: failed runs that were retried before the one that failed now.
+    """
+    return request.retry_waits_s[min(failures, len(request.retry_waits_s) - 1)]
+
+
+def retry_policy(request: ExecutionRequest) -> str:
+    """Digest of what the submitter was promised about retries; jobs that share a run share failures only if equal."""
+    waits = [float(retry_wait(request, failures)) for failures in range(request.retries)]
+    return hashlib.sha256(json.dumps(waits).encode()).hexdigest()[:16]
+
+
 def _versioned(data: Any, what: str) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise DecodeError(f"{what} must be a JSON object, not {type(data).__name__}")

@@ -239,7 +239,11 @@ class _EventCursor:
         for event in store.events(self._run, self.after, round(tick * 1000)):
             self.after = event["id"]
             if event["type"] == "handover":
-                self._run, self.after = None, "0"
+                # the followers moved to another run; the leader itself, and followers that stay with it, read on
+                run = self.job._run_id()
+                if run == self._run:
+                    continue
+                self._run, self.after = run, "0"
                 return events
             if event["type"] == "end":
                 self.ended = True

@@ -19,6 +19,7 @@ from codeexec_magic import Client
 from codeexec_magic.contract import ExecutionResult, Reason, Status, code_hash
 from codeexec_magic.job import Job
 from codeexec_magic.settings import Settings, WorkerSettings
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.scripts import source
 from worker.attempt import Attempt
 from worker.runtime import Runtime
@@ -154,7 +155,7 @@ def test_an_ended_job_stays_small(client: Client) -> None:
         )
         event = {"type": "stream", "name": "stdout", "text": "4950\n"}
         how = {"attempt_record": attempt_record, "status": Status.SUCCEEDED, "result": result, "events": [event]}
-        assert store.finish(job.id, "attempt", "end", Reason.OK, **how) == ("ended", [])
+        assert store.finish(job.id, "attempt", AttemptEnd("end", Reason.OK, **how)) == ("ended", [])
     assert (redis.info("memory")["used_memory"] - before) / 300 < 9000
 
 

@@ -21,6 +21,7 @@ from codeexec_magic.contract import (
 from codeexec_magic.errors import BrokerFull, ClusterError, DecodeError, LimitTooHigh, SandboxBroken
 from codeexec_magic.limits import Limits
 from codeexec_magic.store import Begun, Snapshot
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.snapshot import iso
 from worker.broker_retry import patiently
@@ -88,7 +89,9 @@ class Attempt:
         """End a job whose request does not follow the contract: no worker of this version can ever run it."""
         result = unreadable_result(self.store.snapshot(self.task_id), err)
         verdict, followers = patiently(
-            lambda: self.store.finish(self.task_id, self.id, "end", result.reason, status=result.status, result=result),
+            lambda: self.store.finish(
+                self.task_id, self.id, AttemptEnd("end", result.reason, status=result.status, result=result)
+            ),
             FINISH_PATIENCE_S,
         )
         log.error("refused job %.40s: %s", self.task_id, err)
@@ -124,7 +127,9 @@ class Attempt:
         if outcome.start_ms is not None:
             runtime.footprint.started(outcome.start_ms)
         if outcome.reason is Reason.WORKER_LOST:
-            patiently(lambda: self.store.finish(self.task_id, self.id, "again", outcome.reason), FINISH_PATIENCE_S)
+            patiently(
+                lambda: self.store.finish(self.task_id, self.id, AttemptEnd("again", outcome.reason)), FINISH_PATIENCE_S
+            )
             runtime.log.handed_back(self.task_id)
             return
         ended_ms = begun.started_at_ms + outcome.execution_time_ms
@@ -164,17 +169,19 @@ class Attempt:
         verdict, followers = self.store.finish(
             self.task_id,
             self.id,
-            decision.action,
-            outcome.reason,
-            attempt_record=attempt_record,
-            charge=decision.charge,
-            status=decision.status,
-            result=replace(result, outputs=()),
-            delay_s=decision.delay_s,
-            dead_letter=letter,
-            environment=self.runtime.sandbox.environment,
-            events=publisher.rest(),
-            first_event=publisher.sent,
+            AttemptEnd(
+                decision.action,
+                outcome.reason,
+                attempt_record=attempt_record,
+                charge=decision.charge,
+                status=decision.status,
+                result=replace(result, outputs=()),
+                delay_s=decision.delay_s,
+                dead_letter=letter,
+                environment=self.runtime.sandbox.environment,
+                events=publisher.rest(),
+                first_event=publisher.sent,
+            ),
         )
         return verdict, followers, result, letter
 

@@ -16,6 +16,7 @@ from typing import Any
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status
 from codeexec_magic.errors import ClusterError, DecodeError, JobNotFound
 from codeexec_magic.store import JobStore, Snapshot
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter
 from codeexec_magic.store.queries import known_queues
@@ -120,11 +121,9 @@ class Reconciler:
             verdict, _ = self.store.finish(
                 task_id,
                 attempt,
-                "again",
-                Reason.WORKER_LOST,
-                attempt_record=attempt_record,
-                charge="crashes",
-                only_if_expired=True,
+                AttemptEnd(
+                    "again", Reason.WORKER_LOST, attempt_record=attempt_record, charge="crashes", only_if_expired=True
+                ),
             )
             if verdict == "queued":
                 log.warning("worker %s died under job %s: running it again", attempt_record["worker"], task_id)
@@ -139,7 +138,9 @@ class Reconciler:
     def _refuse(self, snapshot: Snapshot, attempt: str, err: DecodeError) -> None:
         result = unreadable_result(snapshot, err)
         verdict, followers = self.store.finish(
-            snapshot.id, attempt, "end", result.reason, status=result.status, result=result, only_if_expired=True
+            snapshot.id,
+            attempt,
+            AttemptEnd("end", result.reason, status=result.status, result=result, only_if_expired=True),
         )
         if verdict == "ended":
             self._announce(result, followers, None)
@@ -162,14 +163,16 @@ class Reconciler:
         verdict, followers = self.store.finish(
             request.task_id,
             attempt,
-            "end",
-            Reason.WORKER_LOST,
-            attempt_record=attempt_record,
-            charge="crashes",
-            status=Status.DEAD_LETTERED,
-            result=replace(result, outputs=()),
-            dead_letter=letter,
-            only_if_expired=True,
+            AttemptEnd(
+                "end",
+                Reason.WORKER_LOST,
+                attempt_record=attempt_record,
+                charge="crashes",
+                status=Status.DEAD_LETTERED,
+                result=replace(result, outputs=()),
+                dead_letter=letter,
+                only_if_expired=True,
+            ),
         )
         if verdict == "ended":
             self._announce(replace(result, outputs=()), followers, letter)

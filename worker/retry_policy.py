@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from codeexec_magic.contract import RETRIED, ExecutionRequest, Reason, Status
+from codeexec_magic.contract import RETRIED, ExecutionRequest, Reason, Status, retry_wait
 
 #: waits are spread by this share up and down, so that jobs that failed together do not come back together
 JITTER = 0.2
@@ -27,7 +27,7 @@ class Decision:
 
 
 def decide(request: ExecutionRequest, reason: Reason, failures: int) -> Decision:
-    """The seed's policy: retry what may go better, after 5, 25 and 125 s; dead-letter it after the last retry.
+    """Retry what may go better after the request's waits; dead-letter it after the last retry.
 
     Args:
         request: how many retries and which waits.
@@ -42,6 +42,5 @@ def decide(request: ExecutionRequest, reason: Reason, failures: int) -> Decision
         return Decision("end", Status.FAILED)
     if failures >= request.retries:
         return Decision("end", Status.DEAD_LETTERED)
-    wait = request.retry_waits_s[min(failures, len(request.retry_waits_s) - 1)]
     spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - not a secret
-    return Decision("retry", Status.RETRYING, wait * spread, "failures")
+    return Decision("retry", Status.RETRYING, retry_wait(request, failures) * spread, "failures")

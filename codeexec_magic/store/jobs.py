@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, cache_key, code_hash
+from codeexec_magic.contract import ExecutionRequest, Status, cache_key, code_hash, retry_policy
 from codeexec_magic.errors import DecodeError, JobNotFound
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.maintenance import Maintenance
 from codeexec_magic.store.replies import Begun, Event, Submission, events_of, pairs, read_events
@@ -32,6 +33,7 @@ class JobStore(Maintenance):
             code_hash(request.code),
             ms(self.settings.result_ttl_s),
             ms(self.settings.cache_ttl_s),
+            retry_policy(request),
         )
         outcome = answer[0]
         if outcome == "hit":
@@ -103,41 +105,13 @@ class JobStore(Maintenance):
         flat = [part for pair in attempts for part in pair]
         return [str(answer) for answer in self.call("renew", ms(self.settings.lease_s), *flat)]
 
-    def finish(
-        self,
-        task_id: str,
-        attempt: str,
-        action: str,
-        reason: Reason,
-        *,
-        attempt_record: Mapping[str, Any] | None = None,
-        charge: str = "none",
-        status: Status = Status.FAILED,
-        result: ExecutionResult | None = None,
-        delay_s: float = 0.0,
-        dead_letter: Mapping[str, Any] | None = None,
-        environment: str = "",
-        events: Iterable[Mapping[str, Any]] = (),
-        first_event: int | None = None,
-        only_if_expired: bool = False,
-    ) -> tuple[str, list[str]]:
+    def finish(self, task_id: str, attempt: str, end: AttemptEnd) -> tuple[str, list[str]]:
         """Close an attempt.
 
         Args:
             task_id: the job.
             attempt: the open attempt; any other is fenced out.
-            action: ``end`` (with ``status`` and ``result``), ``retry`` (after ``delay_s``) or ``again`` (at once).
-            reason: why the attempt ended.
-            attempt_record: the attempt for the job's timeline; None leaves no trace.
-            charge: which count goes up: ``failures``, ``crashes`` or ``none``.
-            status: terminal status for ``end``.
-            result: the outcome for ``end``.
-            delay_s: seconds until the next try for ``retry``.
-            dead_letter: the entry when ``status`` is dead_lettered.
-            environment: fingerprint of the worker's environment, part of the cache key.
-            events: output not yet emitted.
-            first_event: number of the first of them within the attempt, as for :meth:`emit`.
-            only_if_expired: do nothing while the lease holds (for the reconciler).
+            end: how it ended and what follows.
 
         Returns:
             ``ended``, ``retrying``, ``queued``, ``cancelled``, ``fenced`` or ``alive``; and the jobs that
@@ -147,21 +121,22 @@ class JobStore(Maintenance):
             "finish",
             task_id,
             attempt,
-            int(only_if_expired),
-            action,
-            str(status),
-            str(reason),
-            dumps(result.as_dict(outputs=False)) if result else "{}",
-            dumps(attempt_record) if attempt_record else "",
-            ms(delay_s),
-            dumps(dead_letter) if dead_letter else "",
+            int(end.only_if_expired),
+            end.action,
+            str(end.status),
+            str(end.reason),
+            dumps(end.result.as_dict(outputs=False)) if end.result else "{}",
+            dumps(end.attempt_record) if end.attempt_record else "",
+            ms(end.delay_s),
+            dumps(end.dead_letter) if end.dead_letter else "",
             ms(self.settings.result_ttl_s),
             ms(self.settings.cache_ttl_s),
-            environment,
+            end.environment,
             self.settings.dead_letters,
-            charge,
-            _number(first_event),
-            *(dumps(event) for event in events),
+            end.charge,
+            end.shared_with,
+            _number(end.first_event),
+            *(dumps(event) for event in end.events),
         )
         return str(answer[0]), [str(one) for one in answer[1:]]
 

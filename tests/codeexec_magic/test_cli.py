@@ -26,6 +26,7 @@ from codeexec_magic.cli.run import parse_size
 from codeexec_magic.contract import ErrorInfo, ExecutionRequest, ExecutionResult, Reason, Status, code_hash
 from codeexec_magic.errors import BadOption
 from codeexec_magic.settings import Settings
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
 
 Codeexec = Callable[..., tuple[int, str, str]]
@@ -107,12 +108,14 @@ def dead(client: Client, code: str = "hoard()") -> str:
     client.store.finish(
         job.id,
         "a1",
-        "end",
-        Reason.MEMORY,
-        status=Status.DEAD_LETTERED,
-        result=result,
-        dead_letter=letter,
-        attempt_record=attempt_record,
+        AttemptEnd(
+            "end",
+            Reason.MEMORY,
+            status=Status.DEAD_LETTERED,
+            result=result,
+            dead_letter=letter,
+            attempt_record=attempt_record,
+        ),
     )
     return job.id
 

@@ -18,7 +18,7 @@ if h[4] then
 else
   redis.call('ZREM', queued_key(h[2]), id)
   redis.call('ZREM', P .. 'retrying', id)
-  hand_over(id, ttl)
+  hand_over(id)
 end
 settle(id, 'cancelled', 'cancelled', ttl)
 emit(id, '{"type":"end","status":"cancelled"}')

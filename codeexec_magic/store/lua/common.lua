@@ -94,8 +94,9 @@ local function release_flight(id)
   return flight
 end
 
--- Give the run of a leader that ends without an answer to the first of those who wait for it.
-local function hand_over(id, ttl)
+-- Part the followers from a leader whose run does not answer for them: the first of them gets a run of its own, and the
+-- others follow that run. Followers with the given retry policy stay with the leader; without a policy, nobody stays.
+local function hand_over(id, policy)
   local followers = redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)
   local flight = release_flight(id) or ''
   local cache_key = redis.call('HGET', job_key(id), 'cache_key') or ''
@@ -104,11 +105,13 @@ local function hand_over(id, ttl)
   for _, follower in ipairs(followers) do
     local key = job_key(follower)
     if redis.call('HGET', key, 'status') == 'queued' and redis.call('HGET', key, 'leader') == id then
-      if not successor then
+      if policy and redis.call('HGET', key, 'retry_policy') == policy then
+        redis.call('RPUSH', P .. 'followers:' .. id, follower)
+      elseif not successor then
         successor = follower
         redis.call('HDEL', key, 'leader')
         redis.call('HSET', key, 'flight', flight, 'cache_key', cache_key)
-        if flight ~= '' then redis.call('SET', flight, follower) end
+        if flight ~= '' then redis.call('SET', flight, follower, 'NX') end
         local fields = redis.call('HMGET', key, 'queue', 'label')
         publish(follower, fields[1], fields[2])
       else
@@ -118,7 +121,6 @@ local function hand_over(id, ttl)
     end
   end
   if successor then emit(id, '{"type":"handover","leader":"' .. successor .. '"}') end
-  redis.call('PEXPIRE', events_key(id), ttl)
 end
 
 -- The leader has its answer: everyone who waits for it gets the same one. Returns their ids. The list of those who

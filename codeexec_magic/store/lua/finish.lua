@@ -1,14 +1,17 @@
 -- Close an attempt. Only the holder of the open attempt id can: a worker that was taken for dead and comes back is
 -- fenced out. The reconciler closes attempts of dead workers by the same script, then only if the lease has run out.
--- ARGV: prefix, bare prefix, id, attempt, only if expired (0/1), action, status, reason, result, attempt attempt_record, delay,
+-- ARGV: prefix, bare prefix, id, attempt, only if expired (0/1), action, status, reason, result, attempt record, delay,
 --       dead letter, result ttl, cache ttl, environment, dead letter limit, charge (failures|crashes|none),
---       number of the first event within the attempt or nothing, event...
+--       shared with (all|policy|none), number of the first event within the attempt or nothing, event...
 -- Actions: end, retry (after delay), again (queue at once). Returns {verdict, followers...}.
+-- "Shared with" says which followers the attempt answers for. An outcome that another try may change answers only for
+-- those with the leader's retry policy: the submitters of the others were promised other tries or other waits.
 local id, attempt, action, status, reason = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, cache_ttl, charge = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[17]
+local shared_with, EVENTS = ARGV[18], 20
 local record = job_key(id)
 local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs', 'started_at', 'cancel',
-  'sent', 'closed', 'closed_as')
+  'sent', 'closed', 'closed_as', 'retry_policy')
 if attempt == '' then return {'fenced'} end
 -- the same word by the same holder; a reconciler's close of its attempt is not its own
 local close = ARGV[5] .. ':' .. attempt .. ':' .. action .. ':' .. status .. ':' .. reason
@@ -18,9 +21,9 @@ if ARGV[5] == '1' then
   if lease and tonumber(lease) > now then return {'alive'} end
 end
 local size = #ARGV[9] + #ARGV[12]
-for i = 19, #ARGV do size = size + #ARGV[i] end
+for i = EVENTS, #ARGV do size = size + #ARGV[i] end
 if size <= SMALL then even_when_full() end  -- a larger outcome waits for room
-emit_numbered(id, tonumber(h[9]) or 0, tonumber(ARGV[18]), 19)
+emit_numbered(id, tonumber(h[9]) or 0, tonumber(ARGV[19]), EVENTS)
 redis.call('ZREM', P .. 'running', id)
 
 local function closed_as(verdict)
@@ -39,7 +42,7 @@ if h[7] then observe('run', h[2], math.max(0, now - h[7])) end
 
 if action ~= 'end' and h[8] then
   -- the user cancelled it while its worker died or shut down, or just before a retry: it does not run again
-  hand_over(id, ttl)
+  hand_over(id)
   settle(id, 'cancelled', 'cancelled', ttl)
   emit(id, '{"type":"end","status":"cancelled"}')
   redis.call('PEXPIRE', events_key(id), ttl)
@@ -60,6 +63,8 @@ if action == 'retry' then
   redis.call('ZADD', P .. 'retrying', due, id)
   emit(id, '{"type":"status","status":"retrying","reason":"' .. reason .. '","attempt":' .. h[6]
     .. ',"next_try_in_s":' .. (tonumber(ARGV[11]) / 1000) .. ',"at":' .. now .. '}')
+  -- also frees the slot for identical cells: a later submission does not wait for the next try of this one
+  hand_over(id, h[12] or '')
   count('retries:' .. reason)
   return {closed_as('retrying')}
 end
@@ -80,13 +85,8 @@ if status == 'dead_lettered' then
   count('dead_letters')
   trim_dead(tonumber(ARGV[16]), ttl)
 end
-local followers
-if status == 'cancelled' then
-  hand_over(id, ttl)
-  followers = {}
-else
-  followers = answer_followers(id, status, reason, ttl)
-end
+if shared_with ~= 'all' then hand_over(id, shared_with == 'policy' and (h[12] or '') or nil) end
+local followers = answer_followers(id, status, reason, ttl)
 emit(id, '{"type":"end","status":"' .. status .. '","result":' .. ARGV[9] .. '}')
 redis.call('PEXPIRE', events_key(id), ttl)
 table.insert(followers, 1, closed_as('ended'))

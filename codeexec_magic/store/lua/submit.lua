@@ -1,4 +1,5 @@
--- ARGV: prefix, bare prefix, id, request, queue, label, cache mode, cache key, max queue, code hash, result ttl, cache ttl
+-- ARGV: prefix, bare prefix, id, request, queue, label, cache mode, cache key, max queue, code hash, result ttl, cache ttl,
+--       retry policy
 -- Returns {outcome, ...}: hit, follow, queued, full, known.
 local id, request, queue, label, mode, key = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local ttl, cache_ttl = tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -11,14 +12,15 @@ local listeners = redis.call('ZCOUNT', P .. 'listeners:' .. queue, now - LISTENI
 
 local function create(...)
   redis.call('HSET', record, 'request', request, 'queue', queue, 'label', label, 'code_hash', ARGV[10],
-    'submitted_at', now, 'queued_at', now, ...)
+    'retry_policy', ARGV[13], 'submitted_at', now, 'queued_at', now, ...)
   -- finer than a millisecond: jobs submitted within one keep their order
   redis.call('ZADD', P .. 'jobs', clock[1] * 1000 + clock[2] / 1000, id)
   count('submitted')
 end
 
 local environment = redis.call('HGET', P .. 'environments', queue) or 'unknown'
-local flight = P .. 'inflight:' .. key .. ':' .. environment
+-- a job waits in the queue it was submitted to, so it follows jobs of that queue only
+local flight = P .. 'inflight:' .. queue .. ':' .. key .. ':' .. environment
 
 if mode == 'use' then
   local hit = redis.call('HMGET', P .. 'cache:' .. key .. ':' .. environment, 'origin', 'at')

@@ -15,6 +15,7 @@ from support import PrivateServer, wait_until
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, code_hash
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import Begun, JobStore
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
 
 QUEUE = "code_execution"
@@ -121,7 +122,9 @@ class Jobs(RuleBasedStateMachine):
 
     def say(self, close: Close) -> str:
         """Close an attempt."""
-        return self.store.finish(close.task_id, close.attempt, close.action, close.reason, **close.options)[0]
+        return self.store.finish(close.task_id, close.attempt, AttemptEnd(close.action, close.reason, **close.options))[
+            0
+        ]
 
     @precondition(lambda self: self.closes)
     @rule(data=st.data())
@@ -157,7 +160,7 @@ class Jobs(RuleBasedStateMachine):
         for task_id in swept.expired:
             attempt = self.store.snapshot(task_id).record["attempt"]
             verdict, _ = self.store.finish(
-                task_id, attempt, "again", Reason.WORKER_LOST, charge="crashes", only_if_expired=True
+                task_id, attempt, AttemptEnd("again", Reason.WORKER_LOST, charge="crashes", only_if_expired=True)
             )
             assert verdict in ("queued", "cancelled")
 
@@ -196,7 +199,7 @@ class Jobs(RuleBasedStateMachine):
                 self.begin(message)
             for attempt, task_id in self.open.items():
                 told = ExecutionResult(task_id, "", True, Status.SUCCEEDED, Reason.OK)
-                self.store.finish(task_id, attempt, "end", Reason.OK, status=Status.SUCCEEDED, result=told)
+                self.store.finish(task_id, attempt, AttemptEnd("end", Reason.OK, status=Status.SUCCEEDED, result=told))
             self.open.clear()
             if all(self.store.snapshot(task_id).status.terminal for task_id in self.requests):
                 break

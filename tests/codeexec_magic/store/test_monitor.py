@@ -14,6 +14,7 @@ from support import PrivateServer
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, code_hash
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobStore
+from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.monitor import Query, read
 from codeexec_magic.store.samples import BUCKETS, History, QueueSample, Sample, between, decode, quantile, sample
@@ -43,7 +44,9 @@ def finish(store: JobStore, task_id: str, status: Status, reason: Reason) -> Non
     assert not isinstance(begun, str)
     result = ExecutionResult(task_id, code_hash(begun.request.code), status is Status.SUCCEEDED, status, reason)
     letter = DeadLetter.of(begun.request, result, "").as_dict() if status is Status.DEAD_LETTERED else None
-    verdict, _ = store.finish(task_id, "a1", "end", reason, status=status, result=result, dead_letter=letter)
+    verdict, _ = store.finish(
+        task_id, "a1", AttemptEnd("end", reason, status=status, result=result, dead_letter=letter)
+    )
     assert verdict == "ended"
 
 
