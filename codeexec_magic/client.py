@@ -117,7 +117,7 @@ class Client:
                 heavy queue 240.
             hard_timeout: seconds after which the cell is killed. Default: ``timeout`` + 30.
             memory_mb: limit for the cell's whole process tree. Default 1024.
-            limits: any other field of :class:`~codeexec_magic.contract.Limits`.
+            limits: any other field of :class:`~codeexec_magic.limits.Limits`.
             retries: runs after a first one that ended by timeout, cpu, memory or internal. Default: the setting, 3.
             retry_waits: seconds before each retry, +-20 %. Default: the setting, 5, 25, 125.
             cache: True or ``use``; ``refresh`` runs and stores; False or ``off`` does neither.

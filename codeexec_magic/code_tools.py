@@ -45,7 +45,7 @@ class CodeTools:
             The execution result; without waiting, ``task_id``, ``status`` and ``message``, and ``success`` None.
 
         Raises:
-            BadRequest, ClusterError: as :meth:`codeexec_magic.Client.submit`.
+            BadRequest, ClusterError: as :meth:`codeexec_magic.client.Client.submit`.
             IsolationUnavailable: this machine cannot give the required isolation (``async_mode=False``).
         """
         if not async_mode:
