@@ -6,18 +6,12 @@ import errno
 import types
 from typing import Any, Final
 
+from .soft_limit import SoftTimeLimitExceeded
+
 _EVALUE: Final = 16 << 10
 #: what the function that asked for a process calls
 _FORKS: Final = frozenset({"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn", "posix_spawnp"})
 _TRACEBACK: Final = 128 << 10
-
-
-class SoftTimeLimitExceeded(Exception):
-    """The cell's soft time limit has passed."""
-
-
-# what users catch and what tracebacks show must not name a module of ours
-SoftTimeLimitExceeded.__module__ = "builtins"
 
 
 def describe(etype: Any, evalue: Any, lines: Any) -> dict[str, Any]:

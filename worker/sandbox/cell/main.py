@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from ..fastfork import memory_holder
 from ..linux import namespaces, syscalls
 from ..protocol import packets
-from . import guards, runner
+from . import guards, rehearsal, runner, soft_limit
+from .shell import channel
 from .streams import Stream
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def main(spawn: Spawn) -> NoReturn:
     guards.limit(spawn, request["limits"], data)
     if spawn.namespaces and spawn.unseen_memory:
         memory_holder.drop()
-    runner.channel.fd = EVENTS_FD
+    channel.fd = EVENTS_FD
     report, code = runner.run(spawn.shell, request)
     if os.getpid() != home_pid:
         os._exit(code)  # a forked child ran off the end of the cell: only the cell itself reports
@@ -73,8 +74,8 @@ def profile(spawn: Spawn, cells: int) -> int:
     """
     code_fd = _prepare(spawn)
     gc.freeze()
-    runner.channel.fd = EVENTS_FD
-    for code in runner.typical(cells):
+    channel.fd = EVENTS_FD
+    for code in rehearsal.typical(cells):
         report, _ = runner.run(spawn.shell, json.loads(json.dumps({"code": code})))
         _finish(report, "")
     runner.wind_up()
@@ -106,7 +107,8 @@ def _descriptors(spawn: Spawn) -> int:
     os.setsid()
     for unset in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(unset, signal.SIG_DFL)  # what our own processes set for themselves is not the cell's
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    soft_limit.disarm()
     fds = spawn.fds
     # move ours out of the way of the numbers they must end at
     high = {name: os.dup(fd) for name, fd in fds.items() if name != "control"}
@@ -146,19 +148,25 @@ def settle(shell: Any, home: str, tmp: str, *, keep_environment: bool) -> None:
             "LOGNAME": "sandbox",
             "PATH": ":".join(dict.fromkeys(path)),
             "SHELL": "/bin/sh",
-            "TERM": "dumb",
             "TMPDIR": tmp,
             "USER": "sandbox",
             **THREADS,
-            "MPLBACKEND": MPLBACKEND,
+            **KERNEL,
         }
     )
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = Stream(runner.channel, packets.STDOUT)  # type: ignore[assignment,misc]
-    sys.stderr = sys.__stderr__ = Stream(runner.channel, packets.STDERR)  # type: ignore[assignment,misc]
-    if not sys.path or sys.path[0] != "":
-        sys.path.insert(0, "")
-    shell.ipython_dir = str(Path(home, ".ipython"))
+    sys.stdout = sys.__stdout__ = Stream(channel, packets.STDOUT)  # type: ignore[assignment,misc]
+    sys.stderr = sys.__stderr__ = Stream(channel, packets.STDERR)  # type: ignore[assignment,misc]
+    _search_working_folder()
+    shell.move_home(home)
+
+
+def _search_working_folder() -> None:
+    """Have modules found in the working folder, after those of the standard library, as a kernel has them found."""
+    if "" in sys.path:
+        return
+    installed = [place for place, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
+    sys.path.insert(installed[0] if installed else len(sys.path), "")
 
 
 def _surroundings(spawn: Spawn) -> None:
@@ -192,4 +200,13 @@ def _receive(fd: int) -> bytes:
 THREADS: Final = {
     f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")
 }
-MPLBACKEND: Final = "module://matplotlib_inline.backend_inline"
+#: what a notebook's kernel sets
+KERNEL: Final = {
+    "CLICOLOR": "1",
+    "CLICOLOR_FORCE": "1",
+    "FORCE_COLOR": "1",
+    "GIT_PAGER": "cat",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PAGER": "cat",
+    "TERM": "xterm-color",
+}

@@ -16,6 +16,7 @@ from ..linux.cgroup import Group
 from ..linux.launcher_id import mark
 from ..linux.rmtree import remove_folder
 from ..protocol import packets
+from ..protocol.signals import SOFT_LIMIT
 
 #: room in the event channel: the launcher may be busy for a moment while a cell prints
 _CHANNEL: Final = 1 << 20
@@ -190,7 +191,7 @@ class ProcessTree:
         """The soft limit: a signal to the cell's process alone."""
         if self.cell_fd >= 0:
             with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(self.cell_fd, signal.SIGINT)
+                signal.pidfd_send_signal(self.cell_fd, SOFT_LIMIT)
 
     def kill(self) -> None:
         """End the tree; the process descriptor becomes readable when all of it is gone."""

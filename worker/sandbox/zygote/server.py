@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from ..cell import guards, main, parent, runner
+from ..cell import guards, main, parent, rehearsal
+from ..cell.shell import make_shell
 from ..cell.spawn import CELL_FDS, Spawn
 from ..fastfork import memfd_heap, memory_layout
 from ..fastfork.prefault import Pages, learn
@@ -107,20 +108,21 @@ class Zygote:
             shutil.rmtree(home, ignore_errors=True)
 
     def _import(self, home: str) -> None:
-        os.environ.update({**main.THREADS, "MPLBACKEND": main.MPLBACKEND, "HOME": home, "TMPDIR": home})
+        os.environ.update({**main.THREADS, **main.KERNEL, "HOME": home, "TMPDIR": home})
         os.chdir(home)
-        self._shell = runner.make_shell(str(Path(home, ".ipython")))
+        self._shell = make_shell(str(Path(home, ".ipython")))
         self._preloaded = []
         for name in self._config["preload"]:
             try:
-                importlib.import_module(name)
+                with self._shell.builtin_trap:  # they ask for get_ipython() to learn whether this is a notebook
+                    importlib.import_module(name)
                 self._preloaded.append(name)
             except ImportError as err:
                 if not str(getattr(err, "name", "")).startswith(name.partition(".")[0]):
                     self._missing.append(f"preload {name}: {err}")
         if "matplotlib.pyplot" in sys.modules:
             _figures(self._shell)
-        runner.rehearse(self._shell)
+        rehearsal.rehearse(self._shell)
         tempfile.tempdir = None
         self._readable = namespaces.readable_roots()
 

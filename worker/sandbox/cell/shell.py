@@ -1,0 +1,236 @@
+"""The IPython shell of a cell: libraries see a notebook's kernel, and every output goes into the event channel."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import builtins
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+from IPython.core.autocall import ExitAutocall
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import StdinNotImplementedError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.profiledir import ProfileDir
+from traitlets import Any as AnyTrait
+from traitlets import default
+from traitlets.config import Config
+
+from . import kernel
+from .exception_report import describe, users_part
+from .soft_limit import SoftTimeLimitExceeded
+from .streams import Channel, print_at_once
+from .tqdm_progress import Finder
+
+channel: Final = Channel()
+
+
+class _Publisher(DisplayPublisher):
+    """Sends displays into the channel."""
+
+    def publish(
+        self,
+        data: Any,
+        metadata: Any = None,
+        source: Any = None,
+        *,
+        transient: Any = None,
+        update: Any = False,
+        **kwargs: Any,
+    ) -> None:
+        del source, kwargs
+        kind = "update_display_data" if update else "display_data"
+        event = {"type": kind, "data": _bundle(data), "metadata": metadata or {}}
+        if transient:
+            event["transient"] = transient
+        channel.send(event)
+
+    def clear_output(self, wait: bool = False) -> None:
+        channel.send({"type": "clear_output", "wait": bool(wait)})
+
+
+class _Hook(DisplayHook):
+    """Sends the value of the last expression into the channel."""
+
+    def start_displayhook(self) -> None:
+        self._event: dict[str, Any] = {}
+
+    def write_output_prompt(self) -> None:
+        pass
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        self._event = {"type": "execute_result", "data": _bundle(format_dict), "metadata": md_dict or {}}
+
+    def finish_displayhook(self) -> None:
+        if self._event.get("data"):
+            channel.send({**self._event, "execution_count": 1})
+
+
+class _Exit(ExitAutocall):
+    """``exit``, ``exit()``, ``exit(3)`` and ``exit("text")`` end the cell as they end a program."""
+
+    def __call__(self, code: Any = None) -> NoReturn:
+        raise SystemExit(code)
+
+
+class _ProfileDir(ProfileDir):
+    """A profile folder that is made when something is kept in it: in the zygote there is no home of a cell yet."""
+
+    def _location_changed(self, change: Any) -> None:
+        """Make no folder."""
+
+
+class ZMQInteractiveShell(InteractiveShell):
+    """An IPython shell with the name and the marks by which libraries recognise the shell of a notebook's kernel."""
+
+    kernel = AnyTrait()
+
+    def __init__(self, **options: Any) -> None:
+        self.failure: dict[str, Any] | None = None
+        self._database: Any = None
+        super().__init__(  # type: ignore[no-untyped-call]
+            displayhook_class=_Hook, display_pub_class=_Publisher, **options
+        )
+
+    def init_profile_dir(self, profile_dir: Any) -> None:
+        """Have a profile folder for as long as there is no cell's home."""
+        del profile_dir
+        self.profile_dir = _ProfileDir(location=self.ipython_dir)
+
+    def _ipython_dir_changed(self, change: Any) -> None:
+        """Make no folder."""
+
+    def move_home(self, home: str) -> None:
+        """Have a cell's home folder, in which IPython makes its own folders when it uses them.
+
+        Args:
+            home: the folder, which need not exist yet.
+        """
+        self.home_dir = self.starting_dir = home
+        self.ipython_dir = os.path.join(home, ".ipython")  # noqa: PTH118 - run for every cell
+        profile, history = cast("Any", self.profile_dir), cast("Any", self.history_manager)
+        profile.location = os.path.join(self.ipython_dir, "profile_default")  # noqa: PTH118
+        history.dir_hist[:] = [Path(home)]
+
+    @property
+    def db(self) -> Any:
+        """What ``%store``, ``%bookmark`` and ``%cd`` remember."""
+        if self._database is None:
+            profile = cast("Any", self.profile_dir)
+            self._database = _database_class()(os.path.join(profile.location, "db"))  # noqa: PTH118
+        return self._database
+
+    @db.setter
+    def db(self, database: Any) -> None:
+        """Ignored: what IPython sets when it makes the shell lies in the zygote's folder."""
+
+    @default("exiter")
+    def _exiter_default(self) -> ExitAutocall:
+        return _Exit(self)  # type: ignore[no-untyped-call]
+
+    def _get_exc_info(self, exc_tuple: Any = None) -> Any:
+        etype, evalue, trace = super()._get_exc_info(exc_tuple)  # type: ignore[no-untyped-call, unused-ignore]
+        return etype, evalue, users_part(trace, _ours())
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        self.failure = describe(etype, evalue, stb)
+
+    def system(self, cmd: str) -> None:
+        """Run a shell command on the cell's own descriptors; there are no terminals here."""
+        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", self._expand(cmd, 2)])
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
+        """Run a shell command and return what it printed."""
+        from IPython.utils.text import LSString, SList
+
+        command = ["/bin/sh", "-c", self._expand(cmd, depth + 2)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        text = done.stdout.decode("utf-8", "replace")
+        return SList(text.splitlines()) if split else LSString(text)
+
+    def _expand(self, cmd: str, depth: int) -> str:
+        return str(self.var_expand(cmd, depth=depth))  # type: ignore[no-untyped-call]
+
+    def ask_exit(self) -> None:
+        """End the cell."""
+        raise SystemExit(0)
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no screen."""
+
+
+ZMQInteractiveShell.__module__ = "ipykernel.zmqshell"
+
+
+def make_shell(folder: str) -> ZMQInteractiveShell:
+    """The shell, ready to run; made once in the zygote and used once in each cell.
+
+    Args:
+        folder: for IPython's own files until :meth:`ZMQInteractiveShell.move_home` is called.
+    """
+    config = Config()
+    config.InteractiveShell.ipython_dir = folder
+    config.HistoryManager.enabled = False
+    config.IPKernelApp.connection_file = ""  # libraries ask whether there is such a section
+    config.InteractiveShell.colors = "neutral"
+    config.InteractiveShell.show_rewritten_input = False
+    InteractiveShell.clear_instance()
+    shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config)
+    # what it would tidy up at the end goes with the sandbox, and is torn down while somebody waits
+    atexit.unregister(shell.atexit_operations)
+    kernel.announce(shell)
+    cast("Any", shell.extension_manager).load_extension("storemagic")
+    sys.excepthook = _excepthook
+    warnings.filterwarnings("ignore", message="To exit: use")
+    builtins.SoftTimeLimitExceeded = SoftTimeLimitExceeded  # type: ignore[attr-defined]
+    builtins.input = _no_input
+    builtins.print = print_at_once
+    import getpass
+
+    getpass.getpass = _no_input
+    sys.meta_path.insert(0, Finder())
+    return shell
+
+
+def _database_class() -> Any:
+    """What IPython itself uses; it has been at two places."""
+    from IPython.core import interactiveshell
+
+    if hasattr(interactiveshell, "PickleShareDB"):
+        return interactiveshell.PickleShareDB
+    from IPython.external.pickleshare import PickleShareDB
+
+    return PickleShareDB
+
+
+def _excepthook(etype: Any, evalue: Any, trace: Any) -> None:
+    traceback.print_exception(etype, evalue, trace)
+
+
+def _bundle(data: Any) -> dict[str, Any]:
+    out = {}
+    for mime, value in dict(data).items():
+        mime = str(mime)
+        if isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        elif not isinstance(value, str) and not mime.endswith(("/json", "+json")):
+            # text in lines is legal in a notebook; everything else must be made text, as it would be when shown
+            value = "".join(map(str, value)) if isinstance(value, list) else str(value)
+        out[mime] = value
+    return out
+
+
+def _ours() -> str:
+    # modules held in memory have no file: their code is named all the same
+    return _excepthook.__code__.co_filename.removesuffix("shell.py").removesuffix("shell.py>")
+
+
+def _no_input(*_args: Any, **_options: Any) -> str:
+    raise StdinNotImplementedError("input() is not available: nobody can answer a cell that runs remotely")
