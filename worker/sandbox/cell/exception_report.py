@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import types
 from typing import Any, Final
 
 from .soft_limit import SoftTimeLimitExceeded
@@ -57,15 +56,3 @@ def _errno(error: Any) -> int | None:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _EVALUE else text[:_EVALUE] + f"... ({len(text)} characters)"
-
-
-def users_part(trace: types.TracebackType | None, ours: str) -> types.TracebackType | None:
-    """A traceback without the frames of code whose file name starts so: the user's lines are what raised."""
-    links = []
-    while trace is not None:
-        links.append(trace)
-        trace = trace.tb_next
-    kept = [link for link in links if not link.tb_frame.f_code.co_filename.startswith(ours)] or links[:1]
-    for link in reversed(kept):
-        trace = types.TracebackType(trace, link.tb_frame, link.tb_lasti, link.tb_lineno)
-    return trace

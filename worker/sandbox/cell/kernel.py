@@ -56,14 +56,14 @@ def announce(shell: Any) -> None:
     spec = PathFinder.find_spec(_PACKAGE)
     if spec is None or _PACKAGE in sys.modules:
         return
-    package = _announce_module(spec)
+    package = _announce_module(spec, shell)
     for name in _MODULES:
         spec = PathFinder.find_spec(f"{_PACKAGE}.{name}", package.__path__)
         if spec is not None:
-            setattr(package, name, _announce_module(spec))
+            setattr(package, name, _announce_module(spec, shell))
 
 
-def _announce_module(spec: ModuleSpec) -> ModuleType:
+def _announce_module(spec: ModuleSpec, shell: Any) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
 
     def load_and_get(name: str) -> Any:
@@ -73,8 +73,19 @@ def _announce_module(spec: ModuleSpec) -> ModuleType:
         if module.__dict__.pop("__getattr__", None) is not None:
             assert spec.loader is not None
             spec.loader.exec_module(module)
+            _make_ours(module, shell)
         return getattr(module, name)
 
     module.__getattr__ = load_and_get  # type: ignore[method-assign]
     sys.modules[spec.name] = module
     return module
+
+
+def _make_ours(module: Any, shell: Any) -> None:
+    """Let questions that are asked of ipykernel's classes have the answers of a kernel."""
+    if module.__name__ == f"{_PACKAGE}.zmqshell":
+        module.ZMQInteractiveShell = type(shell)
+    elif module.__name__ == f"{_PACKAGE}.kernelapp":
+        app = module.IPKernelApp.__new__(module.IPKernelApp)
+        app.kernel, app.shell = shell.kernel, shell
+        module.IPKernelApp._instance = app

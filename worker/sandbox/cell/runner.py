@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, NoReturn
 
-from . import soft_limit
+from . import asyncio_tasks, soft_limit
 from .exception_report import describe
 
 
@@ -76,7 +76,8 @@ def leave(code: int) -> NoReturn:
 
 
 def wind_up() -> None:
-    """What a normal end of a process runs."""
+    """What a normal end of a process runs, and before it what a kernel's event loop would."""
+    asyncio_tasks.finish()
     if threading.active_count() > 1:
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

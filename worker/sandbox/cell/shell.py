@@ -8,7 +8,6 @@ import builtins
 import os
 import subprocess
 import sys
-import traceback
 import warnings
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -16,15 +15,15 @@ from typing import Any, Final, NoReturn, cast
 from IPython.core.autocall import ExitAutocall
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
-from IPython.core.error import StdinNotImplementedError
+from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from traitlets import Any as AnyTrait
 from traitlets import default
 from traitlets.config import Config
 
-from . import kernel
-from .exception_report import describe, users_part
+from . import asyncio_tasks, kernel, traceback_frames
+from .exception_report import describe
 from .soft_limit import SoftTimeLimitExceeded
 from .streams import Channel, print_at_once
 from .tqdm_progress import Finder
@@ -95,6 +94,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def __init__(self, **options: Any) -> None:
         self.failure: dict[str, Any] | None = None
         self._database: Any = None
+        self._left_out = 0  #: frames of the traceback that is being shown
         super().__init__(  # type: ignore[no-untyped-call]
             displayhook_class=_Hook, display_pub_class=_Publisher, **options
         )
@@ -135,12 +135,39 @@ class ZMQInteractiveShell(InteractiveShell):
     def _exiter_default(self) -> ExitAutocall:
         return _Exit(self)  # type: ignore[no-untyped-call]
 
+    def showtraceback(self, *args: Any, **options: Any) -> None:
+        """Show the error that is being handled."""
+        given = args[0] if args else options.get("exc_tuple")
+        error = given[1] if isinstance(given, tuple) and len(given) == 3 else sys.exc_info()[1]
+        with traceback_frames.modules_known(error):
+            super().showtraceback(*args, **options)  # type: ignore[no-untyped-call, unused-ignore]
+
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         etype, evalue, trace = super()._get_exc_info(exc_tuple)  # type: ignore[no-untyped-call, unused-ignore]
-        return etype, evalue, users_part(trace, _ours())
+        trace, self._left_out = traceback_frames.users_part(trace, _OURS)
+        return etype, evalue, trace
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
-        self.failure = describe(etype, evalue, stb)
+        lines = list(stb)
+        if self._left_out:
+            lines.insert(-1, f"[... {self._left_out} frames left out of the middle]\n")
+        self.failure = describe(etype, evalue, lines)
+
+    def _format_exception_for_storage(self, exception: BaseException, *args: Any, **options: Any) -> dict[str, Any]:
+        """What the history keeps of an error: what was shown, rather than all of it formatted once more."""
+        del args, options
+        shown = self.failure or describe(type(exception), exception, [])
+        return {name: shown[name] for name in ("ename", "evalue", "traceback")}
+
+    def should_run_async(self, raw_cell: str, **options: Any) -> bool:
+        """Whether the cell needs an event loop that runs."""
+        code = options.get("transformed_cell") or ""
+        return super().should_run_async(raw_cell, **options) or asyncio_tasks.needs_running_loop(code)  # type: ignore[no-untyped-call, unused-ignore]
+
+    def set_next_input(self, s: str, replace: bool = False) -> None:
+        """``%load``, ``%recall``."""
+        del s, replace
+        print("a cell on a worker cannot fill a cell of the notebook: %run runs a file, %cat shows it", file=sys.stderr)
 
     def system(self, cmd: str) -> None:
         """Run a shell command on the cell's own descriptors; there are no terminals here."""
@@ -187,14 +214,20 @@ def make_shell(folder: str) -> ZMQInteractiveShell:
     atexit.unregister(shell.atexit_operations)
     kernel.announce(shell)
     cast("Any", shell.extension_manager).load_extension("storemagic")
-    sys.excepthook = _excepthook
     warnings.filterwarnings("ignore", message="To exit: use")
     builtins.SoftTimeLimitExceeded = SoftTimeLimitExceeded  # type: ignore[attr-defined]
     builtins.input = _no_input
     builtins.print = print_at_once
     import getpass
+    import pdb
 
-    getpass.getpass = _no_input
+    from IPython.core import debugger
+
+    getpass.getpass = _no_password
+    if hasattr(debugger, "InterruptiblePdb"):  # as a kernel does it
+        pdb.Pdb = debugger.InterruptiblePdb  # type: ignore[assignment, misc]
+        pdb.set_trace = debugger.set_trace
+    shell.set_hook("editor", _no_editor, 0)  # type: ignore[no-untyped-call]
     sys.meta_path.insert(0, Finder())
     return shell
 
@@ -210,10 +243,6 @@ def _database_class() -> Any:
     return PickleShareDB
 
 
-def _excepthook(etype: Any, evalue: Any, trace: Any) -> None:
-    traceback.print_exception(etype, evalue, trace)
-
-
 def _bundle(data: Any) -> dict[str, Any]:
     out = {}
     for mime, value in dict(data).items():
@@ -227,10 +256,17 @@ def _bundle(data: Any) -> dict[str, Any]:
     return out
 
 
-def _ours() -> str:
-    # modules held in memory have no file: their code is named all the same
-    return _excepthook.__code__.co_filename.removesuffix("shell.py").removesuffix("shell.py>")
+def _no_editor(*_args: Any, **_options: Any) -> NoReturn:
+    raise UsageError("%edit is not available: there is no editor where a cell runs remotely")
 
 
 def _no_input(*_args: Any, **_options: Any) -> str:
     raise StdinNotImplementedError("input() is not available: nobody can answer a cell that runs remotely")
+
+
+def _no_password(*_args: Any, **_options: Any) -> str:
+    raise StdinNotImplementedError("getpass() is not available: nobody can answer a cell that runs remotely")
+
+
+# modules held in memory have no file: their code is named all the same
+_OURS: Final = _no_input.__code__.co_filename.removesuffix("shell.py").removesuffix("shell.py>")
