@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import struct
 import sys
 import threading
@@ -40,11 +41,17 @@ def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     try:
         soft_limit.arm()
         ended = _run(shell, request)
-        soft_limit.disarm()  # the report must get out
+        _hold_signals()
         return ended
     except BaseException as err:  # the limit struck between the cell's end and ours; it does so but once
-        soft_limit.disarm()
+        _hold_signals()
         return {"status": "error", "error": describe(type(err), err, [])}, 1
+
+
+def _hold_signals() -> None:
+    """Let nothing raise while the report is written."""
+    soft_limit.disarm()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:

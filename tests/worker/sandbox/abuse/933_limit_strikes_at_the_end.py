@@ -4,7 +4,8 @@
 import json, os, signal
 plain = json.dumps
 def dumps(value, **options):
-    if isinstance(value, dict) and value.get("type") == "end": os.kill(os.getpid(), signal.SIGINT)
+    if isinstance(value, dict) and value.get("type") == "end":
+        for number in (signal.SIGINT, signal.SIGRTMAX - 7): os.kill(os.getpid(), number)
     return plain(value, **options)
 json.dumps = dumps
 print("done")
