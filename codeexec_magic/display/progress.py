@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from codeexec_magic.display.html_clean import NO_MATH
+
 #: as the sandbox has it, which imports nothing of ours
 MIME: Final = "application/vnd.codeexec.progress+json"
 _COLOURS: Final = {
@@ -47,7 +49,8 @@ def progress_html(data: Any) -> str | None:
     left, right = (f'<span style="white-space:pre">{one}</span>' if one else "" for one in texts)
     # a space each: a viewer that drops styles puts the three in one line of text
     return (
-        '<div class="cxm-progress" style="display:flex;align-items:center;gap:10px;min-height:22px;padding-left:7px;'
+        f'<div class="cxm-progress {NO_MATH}" style="display:flex;align-items:center;gap:10px;min-height:22px;'
+        "padding-left:7px;"
         "font:13px/1.45 var(--jp-ui-font-family,system-ui,sans-serif);font-variant-numeric:tabular-nums;"
         f'color:var(--jp-ui-font-color1,inherit)">{left} {track} {right}</div>'
     )

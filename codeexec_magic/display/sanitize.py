@@ -3,56 +3,56 @@
 Output of a cell is trusted by every notebook front end: HTML, Markdown and JavaScript run with the rights of the
 notebook page, which has the kernel, the files and a terminal. So nothing passes that is not known to be harmless:
 
-- plain text, PNG, JPEG, GIF, JSON, and LaTeX without commands that link or style, pass as they are;
-- HTML keeps its tables and text formatting (nh3), links to https and embedded images; no script, style, form or frame;
-- Markdown becomes such HTML; SVG becomes an image, where nothing in it can run or load; a progress bar is drawn here;
+- plain text passes; PNG, JPEG and GIF of bounded size; JSON of bounded size; formulas of known commands (``latex``);
+- HTML keeps its tables and text formatting, links to https and embedded images (``html_clean``);
+- Markdown becomes such HTML (``markdown``); SVG is written anew and becomes an image, where nothing in it can run or
+  load (``svg``); a progress bar is drawn here (``progress``);
 - everything else is dropped, widget views and all metadata but an image's size included;
-- on request HTML goes whole into a sandboxed frame, where no script runs and nothing is loaded.
+- on request HTML keeps its styles in a sandboxed frame, where no script runs and nothing is loaded.
+
+No text counts as a formula unless it is meant as one. What is not shown is named, with an option that shows it.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import html
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from codeexec_magic.display import progress
+from codeexec_magic.display import html_clean, images, latex, markdown, progress, svg
 
-#: a single value above this is not shown (bytes of text)
+#: A single value above this is not shown (characters).
 MAX_VALUE: Final = 8_000_000
-#: JSON nested deeper than this is shown as text
+#: HTML above this is not shown: front ends take seconds for more (characters).
+MAX_HTML: Final = 4_000_000
+#: Text above this is cut.
+MAX_TEXT: Final = 1_000_000
+#: JSON nested deeper, or of more values, is shown as text.
 MAX_DEPTH: Final = 50
+MAX_VALUES: Final = 20_000
+#: What all displays of one job together may cost the page.
+MAX_JOB_PIXELS: Final = 800_000_000
+MAX_JOB_FORMULAS: Final = 200_000
 
-_IMAGES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff", "image/gif": b"GIF8"}
-_TAGS: Final = frozenset(
-    """a abbr b big blockquote br caption center cite code col colgroup dd del details dfn div dl dt em figcaption
-    figure font h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strike strong sub summary sup
-    table tbody td tfoot th thead tr tt u ul var wbr""".split()  # noqa: SIM905, one line per tag would hide the list
-)
-_ATTRIBUTES: Final = {
-    "*": {"title", "lang", "dir", "align"},
-    "a": {"href"},
-    "col": {"span"},
-    "colgroup": {"span"},
-    "details": {"open"},
-    "font": {"color"},
-    "img": {"src", "alt", "width", "height"},
-    "ol": {"start"},
-    "table": {"border", "class"},
-    "td": {"colspan", "rowspan", "valign"},
-    "th": {"colspan", "rowspan", "scope", "valign"},
+#: Scripts, and elements that need them or a page of their own, in words that say what is missing.
+_ACTIVE: Final = re.compile(r"<\s*(script|iframe|canvas|object|embed|audio|video|form|svg)\b", re.I)
+_STYLED: Final = re.compile(r"<\s*(input|button|style(?!\s+scoped))\b", re.I)
+_ACTIVE_NAMES: Final = {
+    "script": "HTML that needs scripts",
+    "canvas": "HTML that needs scripts",
+    "iframe": "HTML with a frame",
+    "audio": "an audio player",
+    "video": "a video player",
+    "svg": "HTML with a drawing (SVG) in it",
 }
-_DATA_IMAGE: Final = re.compile(r"data:image/(png|jpeg|gif|webp);base64,", re.I)
-#: HTML that is nothing without what cleaning takes away; pandas' own scoped style is not missed
-_LEANS_ON: Final = re.compile(r"<\s*(script|svg|canvas|iframe|form|input|button|style(?!\s+scoped))\b", re.I)
-#: commands with which MathJax may link, style or load
-_LATEX_UNSAFE: Final = re.compile(
-    r"\\\s*(href|url|style|class|cssId|data|html\w*|mmlToken|csname|require|unicode|bbox|includegraphics)\b", re.I
+#: A text such as ``<IPython.lib.display.Audio object>`` shows nothing.
+_NO_TEXT: Final = re.compile(
+    r"\s*|<[\w.]+( object)?( at 0x[0-9a-f]+)?>|(alt\.\w*Chart\(\.\.\.\))|Figure\(.{0,200}\)", re.S
 )
 
 
@@ -71,6 +71,8 @@ class Policy:
     mode: HtmlMode = HtmlMode.CLEAN
     #: lines for the card: what was left out and how to see it
     notes: list[str] = field(default_factory=list)
+    _pixels: int = 0
+    _formulas: int = 0
 
     @property
     def trusted(self) -> bool:
@@ -78,26 +80,31 @@ class Policy:
         return self.mode is HtmlMode.TRUST
 
     def bundle(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """A MIME bundle that is safe to display; ``text/plain`` is always there when anything was."""
+        """A MIME bundle that is safe to display; it always shows something when anything was displayed."""
         if self.trusted:
             # a view could name a model of this kernel, which no worker can know of honestly
             own = _progress(data[progress.MIME]) if progress.MIME in data else {}
             return own | {str(mime): value for mime, value in data.items() if not _is_ours(str(mime))}
         kept: dict[str, Any] = {}
+        left_out: list[str] = []
         for mime, value in data.items():
             if mime == "text/plain":
-                kept.setdefault(mime, _text(value))
-            elif mime in _IMAGES:
-                kept |= _image(mime, value)
-            elif mime == "text/html":
-                kept |= self._html(_text(value), "text/plain" in data)
-            elif mime in _CONVERTERS:
-                for name, safe in _CONVERTERS[mime](value).items():
-                    # what a cell says of itself as text or HTML stands before what is made of other types
-                    if name == mime or name not in data or (name == "text/plain" and mime == "text/markdown"):
-                        kept[name] = safe
-        if not kept and data:
-            kept["text/plain"] = f"<{', '.join(sorted(map(_mime_name, data)))}: not shown>"
+                kept.setdefault(mime, _cut(_text(value)))
+                continue
+            try:
+                shown = self._shown(str(mime), value)
+            except _NotShown as err:
+                left_out.append(str(err) or _mime_name(mime))
+                continue
+            for name, safe in shown.items():
+                # what a cell says of itself as text or HTML stands before what is made of other types
+                if name == mime or name not in data or (name == "text/plain" and mime in _SOURCES):
+                    kept[name] = safe
+        if data and not set(kept) - {"text/plain"} and _NO_TEXT.fullmatch(str(kept.get("text/plain", ""))):
+            names = left_out or [_mime_name(mime) for mime in data if mime != "text/plain"]
+            kept["text/plain"] = (
+                f"<{', '.join(sorted(set(names)))}: not shown>" if names else kept.get("text/plain", "")
+            )
         return kept
 
     def metadata(self, data: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
@@ -113,22 +120,97 @@ class Policy:
                     kept[mime] = size
         return kept
 
-    def _html(self, text: str, has_text: bool) -> dict[str, str]:
-        if len(text) > MAX_VALUE:
-            self._note(f"HTML of {len(text) / 1e6:.0f} MB was not shown")
-            return {} if has_text else {"text/plain": "<text/html: too large>"}
-        if self.mode is HtmlMode.FRAME:
-            return {"text/html": frame(text)}
-        cleaned = clean_html(text)
+    def _shown(self, mime: str, value: Any) -> dict[str, Any]:
+        """What is shown of one value of a bundle.
+
+        Raises:
+            _NotShown: nothing is; its message names what it was, and the notes say how to see it.
+        """
+        if mime in images.KINDS:
+            return self._image(mime, value)
+        if mime == "text/html":
+            return self._html(_text(value))
+        if mime == "text/latex":
+            return self._latex(_text(value))
+        if mime == "text/markdown":
+            return self._markdown(_text(value))
+        if mime == "image/svg+xml":
+            return self._svg(_text(value))
+        if mime in _CONVERTERS:
+            return _CONVERTERS[mime](value)
+        if mime in _SCRIPTED or mime.startswith(_SCRIPTED_PREFIXES):
+            self._note(f"{_mime_name(mime)} was not shown: {_TRUST}")
+        raise _NotShown(_mime_name(mime))
+
+    def _html(self, text: str) -> dict[str, str]:
+        frame_ = self.mode is HtmlMode.FRAME
+        if len(text) > MAX_HTML:
+            self._note(
+                f"HTML of {len(text) / 1e6:.0f} MB was not shown: more than {MAX_HTML / 1e6:.0f} MB slow the page down"
+            )
+            raise _NotShown(f"HTML of {len(text) / 1e6:.0f} MB")
+        try:
+            cleaned = html_clean.clean_html(text, styles=frame_)
+        except html_clean.TooLarge as err:
+            self._note(f"HTML was not shown: {err}")
+            raise _NotShown("HTML") from None
         if cleaned is None:
             self._note("HTML was not shown: `pip install nh3`")
-            return {} if has_text else {"text/plain": _strip_tags(text)}
-        if _LEANS_ON.search(text):
-            self._note("HTML was shown without its styles and scripts: `--html frame` or `--trust` shows them")
-            if has_text and not _is_table(cleaned):
-                return {}  # a page taken apart reads worse than the text
-        plain = {} if has_text else {"text/plain": _strip_tags(cleaned)}
-        return {"text/html": cleaned, **plain} if cleaned.strip() else plain
+            return {"text/plain": _cut(html_clean.strip_tags(text))}
+        active = _ACTIVE.search(text)
+        styled = not frame_ and bool(_STYLED.search(text))
+        says = html_clean.strip_tags(re.sub(r"<style\b.*?</style>", "", cleaned, flags=re.S | re.I))
+        if active:
+            what = _ACTIVE_NAMES.get(active[1].lower(), "HTML that needs more than a page of text")
+            self._note(f"{what} was not shown: {_TRUST}")
+            if not _is_table(cleaned):
+                raise _NotShown(what)  # a page taken apart reads worse than its text
+        elif styled:
+            self._note("HTML was shown without its styles: `--html frame` shows them")
+            if not _is_table(cleaned):
+                return {"text/plain": _cut(says)}
+        if not says and "<img" not in cleaned:
+            raise _NotShown("HTML without text")
+        shown = frame(cleaned) if frame_ else html_clean.not_typeset(cleaned)
+        return {"text/html": shown, "text/plain": _cut(says)}
+
+    def _latex(self, text: str) -> dict[str, str]:
+        why = latex.refusal(text)
+        self._formulas += len(text)
+        if not why and self._formulas > MAX_JOB_FORMULAS:
+            why = f"the formulas of a job have more than {MAX_JOB_FORMULAS:,} characters"
+        if why:
+            self._note(f"a formula is shown as its source: {why}")
+            return {"text/plain": _cut(text)}
+        return {"text/latex": text, "text/plain": text}
+
+    def _markdown(self, text: str) -> dict[str, str]:
+        source = {"text/plain": _cut(text)}
+        try:
+            rendered, why = markdown.rendered(text)
+        except html_clean.TooLarge as err:
+            rendered, why = None, str(err)
+        if why:
+            self._note(f"{'Markdown' if rendered is None else 'a formula'} is shown as its source: {why}")
+        return source | ({"text/html": html_clean.not_typeset(rendered)} if rendered else {})
+
+    def _svg(self, text: str) -> dict[str, str]:
+        try:
+            content = svg.cleaned(text)
+        except svg.Refused as err:
+            self._note(f"an SVG was not shown: {err}")
+            raise _NotShown("SVG") from None
+        encoded = base64.b64encode(content.encode("utf-8", "replace")).decode()
+        source = f"data:image/svg+xml;base64,{encoded}"
+        return {"text/html": f'<img alt="SVG image" src="{source}" style="max-width:100%">'}
+
+    def _image(self, mime: str, value: Any) -> dict[str, str]:
+        pixels = images.pixels(mime, value) if isinstance(value, str) and len(value) <= MAX_VALUE else None
+        self._pixels += pixels or 0
+        if pixels is None or self._pixels > MAX_JOB_PIXELS:
+            self._note(f"{_mime_name(mime)} was not shown: it is no such image, or larger than a page can bear")
+            raise _NotShown(_mime_name(mime))
+        return {mime: value}
 
     def _note(self, line: str) -> None:
         if line not in self.notes:
@@ -138,43 +220,23 @@ class Policy:
 def _is_table(cleaned: str) -> bool:
     """Whether HTML still says all it has to say: tables or images, and little around them."""
     around = re.sub(r"<table\b.*</table>", "", cleaned, flags=re.S)
-    return bool(re.search(r"<(table|img)\b", cleaned)) and len(_strip_tags(around)) <= 40
+    return bool(re.search(r"<(table|img)\b", cleaned)) and len(html_clean.strip_tags(around)) <= 40
 
 
-def clean_html(text: str) -> str | None:
-    """HTML without anything that runs, loads, styles or submits; None when nh3 is not installed."""
-    try:
-        import nh3
-    except ImportError:
-        return None
-    return str(
-        nh3.clean(
-            text,
-            tags=set(_TAGS),
-            clean_content_tags={"script", "style", "title", "template", "noscript", "iframe", "object", "svg", "math"},
-            attributes=_ATTRIBUTES,
-            attribute_filter=_attribute,
-            url_schemes={"https", "data"},
-        )
-    )
+def frame(cleaned: str, height: int = 360) -> str:
+    """HTML in a frame of its own: no script, no network, no way out; resizable, as it cannot tell its height.
 
-
-def _attribute(tag: str, name: str, value: str) -> str | None:
-    if tag == "img" and name == "src":
-        return value if _DATA_IMAGE.match(value) else None
-    if tag == "a" and name == "href":
-        return value if value.lower().startswith("https://") else None
-    if name == "class":
-        return "dataframe" if "dataframe" in value.split() else None
-    return value
-
-
-def frame(text: str, height: int = 360) -> str:
-    """HTML in a frame of its own: no script, no network, no way out; resizable, as it cannot tell its height."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+    Args:
+        cleaned: what :func:`~codeexec_magic.display.html_clean.clean_html` left with its styles.
+        height: in CSS pixels.
+    """
+    # a style sheet that could load an image could load a bomb: only img elements were looked into
+    styles = "".join(re.findall(r"<style>.*?</style>|style=\"[^\"]*\"", cleaned, re.S | re.I))
+    pictures = "'none'" if re.search(r"data:|\\\\", styles, re.I) else "data:"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src {pictures}"
     page = (
         f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        "<style>body{margin:8px;background:#fff;color:#212121;font:13px/1.45 system-ui,sans-serif}</style>" + text
+        "<style>body{margin:8px;background:#fff;color:#212121;font:13px/1.45 system-ui,sans-serif}</style>" + cleaned
     )
     return (
         f'<iframe sandbox="" srcdoc="{html.escape(page, quote=True)}" title="HTML from a remote cell" '
@@ -183,52 +245,27 @@ def frame(text: str, height: int = 360) -> str:
     )
 
 
-def _image(mime: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, str) or len(value) > MAX_VALUE:
-        return {}
-    try:
-        content = base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return {}
-    return {mime: value} if content.startswith(_IMAGES[mime]) else {}
-
-
-def _svg(value: Any) -> dict[str, str]:
-    text = _text(value)
-    if len(text) > MAX_VALUE:
-        return {}
-    encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()
-    return {"text/html": f'<img alt="SVG image" src="data:image/svg+xml;base64,{encoded}" style="max-width:100%">'}
-
-
-def _markdown(value: Any) -> dict[str, str]:
-    """Rendered where mistune is at hand, as it is wherever nbconvert is; else its source, which is made to be read."""
-    text = _text(value)
-    try:
-        import mistune
-    except ImportError:
-        return {"text/plain": text}
-    if len(text) > 1_000_000:
-        return {"text/plain": text}
-    rendered = clean_html(str(mistune.html(text)))
-    return {"text/plain": text, **({"text/html": rendered} if rendered else {})}
-
-
-def _latex(value: Any) -> dict[str, str]:
-    text = _text(value)
-    return {} if _LATEX_UNSAFE.search(text) or len(text) > 200_000 else {"text/latex": text}
+class _NotShown(Exception):
+    """Nothing of a value is shown; the message names it."""
 
 
 def _json(value: Any) -> dict[str, Any]:
-    return {"application/json": value} if _depth_within(value, MAX_DEPTH) else {}
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str) if _depth_within(value, MAX_DEPTH) else ""
+    if not text:
+        raise _NotShown("JSON nested too deep")
+    plain = {"text/plain": _cut(text)}
+    return plain if _values(value) > MAX_VALUES or len(text) > MAX_TEXT else {"application/json": value, **plain}
+
+
+def _values(value: Any) -> int:
+    """How many values there are in a JSON value."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_values, inner))
 
 
 def _depth_within(value: Any, left: int) -> bool:
-    if isinstance(value, Mapping):
-        return left > 0 and all(_depth_within(item, left - 1) for item in value.values())
-    if isinstance(value, list):
-        return left > 0 and all(_depth_within(item, left - 1) for item in value)
-    return True
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    return inner is None or (left > 0 and all(_depth_within(item, left - 1) for item in inner))
 
 
 def _is_size(value: Any) -> bool:
@@ -248,8 +285,9 @@ def _mime_name(mime: object) -> str:
     return re.sub(r"[^\w./+-]", "?", str(mime))[:60]
 
 
-def _strip_tags(text: str) -> str:
-    return html.unescape(re.sub(r"<[^>]*>", "", text)).strip()
+def _cut(text: str) -> str:
+    """Text of bounded length."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n… ({len(text) - MAX_TEXT:,} more characters)"
 
 
 def _progress(value: Any) -> dict[str, Any]:
@@ -258,9 +296,12 @@ def _progress(value: Any) -> dict[str, Any]:
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
-    "image/svg+xml": _svg,
-    "text/markdown": _markdown,
-    "text/latex": _latex,
     "application/json": _json,
     progress.MIME: _progress,
 }
+#: Types of which the text is the source, which says more than the repr of an object.
+_SOURCES: Final = frozenset({"text/markdown", "text/latex"})
+_TRUST: Final = "`--trust` shows it, with all that it runs and loads"
+#: Types that the front end runs, or hands to an extension that does.
+_SCRIPTED: Final = frozenset({"application/javascript"})
+_SCRIPTED_PREFIXES: Final = ("application/vnd.plotly", "application/vnd.vega", "application/vnd.bokeh")

@@ -6,6 +6,7 @@ import html
 from typing import Final
 
 from codeexec_magic.contract import Status
+from codeexec_magic.display.html_clean import NO_MATH
 from codeexec_magic.hostile_text import one_line, plain_text
 
 #: glyph and word of each status; a colour never stands alone
@@ -95,8 +96,8 @@ def note(line: str) -> str:
 
 
 def frame(body: str, *, live: bool = False, attributes: str = "") -> str:
-    """A card around ``body``, with everything it needs to look right by itself."""
-    return f'<div class="cxm {"cxm-live" if live else "cxm-card"}"{attributes}>{CSS}{body}</div>'
+    """A card around ``body``, with everything it needs to look right by itself; no text in it counts as a formula."""
+    return f'<div class="cxm {"cxm-live" if live else "cxm-card"} {NO_MATH}"{attributes}>{CSS}{body}</div>'
 
 
 def seconds(value: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from codeexec_magic.display.html_clean import NO_MATH
 from codeexec_magic.display.live_card import answer_on_own_shell
 
 Action = Callable[[], None]
@@ -27,7 +28,7 @@ def html(value: str = "", *, kind: str = "", **layout: str) -> Any:
 
 def draw(widget: Any, value: str) -> None:
     """Replace the content, if it differs: a replaced section loses its selection."""
-    value = f'<div class="cxm">{value}</div>'
+    value = f'<div class="cxm {NO_MATH}">{value}</div>'
     if widget.value != value:
         widget.value = value
 

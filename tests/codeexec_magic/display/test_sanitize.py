@@ -1,4 +1,5 @@
 """What a cell may show: useful output passes, nothing that runs, loads, styles or overlays does."""
+# ruff: noqa: E501
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import base64
 
 import pytest
 
-from codeexec_magic.display import sanitize
+from codeexec_magic.display import progress, sanitize, theme
+from codeexec_magic.display.html_clean import MATH, NO_MATH
 from codeexec_magic.display.sanitize import HtmlMode, Policy
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 20).decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10\x08\2\0\0\0" + b"0" * 20).decode()
 
 #: pieces that must never come out of HTML, SVG or Markdown
 HOSTILE = [
@@ -167,8 +169,15 @@ def test_metadata_is_reduced_to_the_size_of_images() -> None:
 
 
 def test_frame_has_no_way_out() -> None:
-    """On request HTML goes whole into a frame without scripts and without network."""
-    html = Policy(HtmlMode.FRAME).bundle({"text/html": '</iframe><script>"1"</script>'})["text/html"]
+    """On request HTML keeps its styles, in a frame without scripts and without network: no lookup of a name either."""
+    hostile = (
+        "</iframe><style>b{color:red}</style><b class=x>text</b><base target=_blank><link rel=dns-prefetch href=//x.example>"
+        "<link rel=preconnect href=https://x.example><meta http-equiv=refresh content=0;url=https://x.example>"
+    )
+    html = Policy(HtmlMode.FRAME).bundle({"text/html": hostile})["text/html"]
+    assert "b{color:red}" in html
+    for word in ("&lt;base", "&lt;link", "x.example", "http-equiv=refresh"):
+        assert word not in html
     assert html.startswith('<iframe sandbox="" srcdoc="')
     assert html.count("<iframe") == html.count("</iframe>") == 1
     assert "<script" not in html
@@ -190,3 +199,81 @@ def test_without_nh3_html_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy()
     assert policy.bundle({"text/html": "<b>x</b>", "text/plain": "x"}) == {"text/plain": "x"}
     assert "`pip install nh3`" in policy.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("html", "named", "option"),
+    [
+        ("<div><script>draw()</script></div>", "HTML that needs scripts", "--trust"),
+        ("<div id=x></div><script>Plotly.newPlot()</script>", "HTML that needs scripts", "--trust"),
+        (
+            "<audio controls><source src='data:audio/wav;base64,AA'>Your browser does not …</audio>",
+            "an audio player",
+            "--trust",
+        ),
+        ("<video src='data:video/mp4;base64,AA'></video>", "a video player", "--trust"),
+        ("<iframe src='https://x.example'></iframe>", "HTML with a frame", "--trust"),
+    ],
+)
+@pytest.mark.parametrize("plain", ["", "<IPython.lib.display.Audio object>", "alt.Chart(...)"])
+@pytest.mark.parametrize("mode", [HtmlMode.CLEAN, HtmlMode.FRAME])
+def test_what_is_not_shown_is_named_with_an_option_that_helps(
+    html: str, named: str, option: str, plain: str, mode: HtmlMode
+) -> None:
+    """Never blank, and never advice that cannot help: a frame runs no scripts and plays nothing."""
+    policy = Policy(mode)
+    assert policy.bundle({"text/html": html, "text/plain": plain}) == {"text/plain": f"<{named}: not shown>"}
+    (note,) = policy.notes
+    assert named in note
+    assert option in note
+    assert "--html frame" not in note
+
+
+def test_text_of_html_is_never_a_formula() -> None:
+    """Dollar signs in a table or in a card are dollar signs."""
+    shown = Policy().bundle({"text/html": "<table><td>$5 and $6</td></table>"})["text/html"]
+    assert shown.startswith(f'<div class="{NO_MATH}">')
+    closing = Policy().bundle({"text/html": "</div></div>$x$<b>y</b>"})["text/html"]
+    assert closing == f'<div class="{NO_MATH}">$x$<b>y</b></div>'
+    assert f'class="cxm cxm-card {NO_MATH}"' in theme.frame("$x$")
+    assert NO_MATH in (progress.progress_html({"state": "running", "left": "$x$"}) or "")
+
+
+def test_formulas_of_markdown() -> None:
+    """A formula is typeset if its commands are known; code and money are none; nothing else is typeset."""
+    policy = Policy()
+    shown = policy.bundle({"text/markdown": "$x<1$ `$y$` costs $5 or $6 $$\\frac{1}{2}$$ $\\unicode{65}$"})["text/html"]
+    assert f'<span class="{MATH}">$x&lt;1$</span>' in shown
+    assert f'<span class="{MATH}">$$\\frac{{1}}{{2}}$$</span>' in shown
+    assert shown.count(MATH) == 2
+    assert "\\unicode is not on the list" in policy.notes[0]
+
+
+def test_formula_that_is_not_typeset_shows_its_source() -> None:
+    """The repr of a Latex object says nothing; its source does."""
+    policy = Policy()
+    kept = policy.bundle({"text/latex": "$\\href{x}{y}$", "text/plain": "<IPython.core.display.Latex object>"})
+    assert kept == {"text/plain": "$\\href{x}{y}$"}
+    assert "\\href" in policy.notes[0]
+
+
+def test_a_job_cannot_fill_the_page_with_formulas_or_pixels() -> None:
+    """Many cheap displays are not cheap together."""
+    policy = Policy()
+    formula = "$" + "x+" * 9_000 + "x$"
+    shown = [policy.bundle({"text/latex": formula}) for _ in range(20)]
+    assert "text/latex" in shown[0]
+    assert "text/latex" not in shown[-1]
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (6000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0"
+    picture = base64.b64encode(header).decode()
+    assert "image/png" in policy.bundle({"image/png": picture})
+    assert "image/png" not in [policy.bundle({"image/png": picture}) for _ in range(30)][-1]
+
+
+def test_long_text_is_cut() -> None:
+    """A text of many megabytes is slow to lay out."""
+    kept = Policy().bundle({"text/plain": "x" * 3_000_000})["text/plain"]
+    assert len(kept) < 1_100_000
+    assert kept.endswith("(2,000,000 more characters)")
+    big = Policy().bundle({"application/json": list(range(50_000))})
+    assert set(big) == {"text/plain"}
