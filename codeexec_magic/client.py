@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from types import TracebackType
 from typing import Any
 
+from codeexec_magic.broker_url import BrokerURL, redact
 from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, Status
 from codeexec_magic.errors import BrokerUnreachable, JobNotFound, LimitTooHigh, QueueFull, UnknownQueue
 from codeexec_magic.job import Job
 from codeexec_magic.request import asked_limits, build_request, check_code
-from codeexec_magic.settings import Settings, check_url, database, hide_password
+from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobState, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
@@ -51,9 +52,9 @@ class Client:
     ) -> None:
         settings = settings or Settings.from_env()
         if broker_url is not None:
-            settings = replace(settings, broker_url=check_url(broker_url), result_backend=None)
+            settings = replace(settings, broker_url=BrokerURL.parse(broker_url).url, result_backend=None)
         if result_backend is not None:
-            settings = replace(settings, result_backend=check_url(result_backend))
+            settings = replace(settings, result_backend=BrokerURL.parse(result_backend).url)
         self.settings = settings
         self._progress = progress
         self._lock = threading.Lock()
@@ -81,7 +82,7 @@ class Client:
                     cluster = local.ensure(self._progress)
                     broker, results = cluster.broker_url, cluster.result_backend
                 self._store = JobStore(broker, self.settings)
-                self._results = CeleryResults(results or database(broker, 1), self.settings)
+                self._results = CeleryResults(results or BrokerURL.parse(broker).with_database(1).url, self.settings)
             return self._store
 
     @property
@@ -260,5 +261,5 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        where = "embedded cluster" if self.embedded else hide_password(self.settings.broker_url or "")
+        where = "embedded cluster" if self.embedded else redact(self.settings.broker_url or "")
         return f"<Client {where}>"

@@ -1,48 +1,81 @@
 """Typed settings, read from the environment in one place.
 
 Standard library only. Nothing here is read at import time: call :meth:`Settings.from_env` or
-:meth:`WorkerSettings.from_env`, or build the dataclass directly (tests do).
+:meth:`WorkerSettings.from_env`, or build the dataclass directly (tests do). Each setting is declared once, with its
+variable, unit and meaning; ``codeexec doctor --settings`` and ``docs/reference/settings.md`` are made from that.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
+from codeexec_magic import variable as v
+from codeexec_magic.broker_url import BrokerURL
 from codeexec_magic.contract import DEFAULT_LIMITS, NAMESPACE_DEFAULT, QUEUE_DEFAULT, QUEUE_HEAVY
-from codeexec_magic.errors import BadSetting, DecodeError
+from codeexec_magic.errors import BadSetting
 from codeexec_magic.limits import Limits
+from codeexec_magic.variable import Variable, read, setting
 
-SCHEMES: Final = ("redis", "rediss", "redis+socket")
+_BROKER: Final = Variable(
+    "CELERY_BROKER_URL",
+    v.broker,
+    "URL of the Redis or Valkey server. Without it, the embedded cluster is used.",
+    default="the embedded cluster",
+    secret=True,
+)
+_RESULTS: Final = Variable(
+    "CELERY_RESULT_BACKEND",
+    v.broker,
+    "URL of the database with Celery's results.",
+    default="database 1 of the broker's server",
+    secret=True,
+)
+_NAMESPACE: Final = Variable("CODEEXEC_NAMESPACE", v.namespace, "Part of every key; workers and clients must agree.")
+_CODE_KB: Final = Variable("CODEEXEC_MAX_CODE_KB", v.whole, "Largest source of a cell that is accepted.", "KB")
+_CACHE_TTL: Final = Variable("CODEEXEC_CACHE_TTL_S", v.seconds, "How long a cached result is used.", "s")
+_RESULT_TTL: Final = Variable(
+    "CODEEXEC_RESULT_TTL_S", v.seconds, "How long finished jobs and their output are kept.", "s"
+)
+_RETRIES: Final = Variable("CODEEXEC_RETRIES", v.count, "Runs after a first one that failed, unless the job says.")
+_WAITS: Final = Variable(
+    "CODEEXEC_RETRY_WAITS_S", v.waits, "Wait before each retry, each 20 % longer or shorter; the last repeats.", "s"
+)
+_LEASE: Final = Variable(
+    "CODEEXEC_LEASE_S", v.seconds, "A worker that is silent for this long is taken for dead; its cells run again.", "s"
+)
+_MAX_QUEUE: Final = Variable("CODEEXEC_MAX_QUEUE", v.whole, "Length of a queue at which submissions are refused.")
+_LETTERS: Final = Variable("CODEEXEC_MAX_DEAD_LETTERS", v.whole, "Dead letters that are kept; the oldest go first.")
+_CRASHES: Final = Variable("CODEEXEC_MAX_CRASHES", v.whole, "Deaths of workers after which a job is dead-lettered.")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What client and worker share. Every field has an environment variable, named in brackets."""
+    """What clients and workers read."""
 
-    broker_url: str | None = None  #: [CELERY_BROKER_URL] None: the embedded cluster
-    result_backend: str | None = None  #: [CELERY_RESULT_BACKEND] None: the broker's server, database 1
-    namespace: str = NAMESPACE_DEFAULT  #: [CODEEXEC_NAMESPACE]
-    code_kb: int = 1024  #: [CODEEXEC_MAX_CODE_KB] largest source accepted
-    cache_ttl_s: float = 3600.0  #: [CODEEXEC_CACHE_TTL_S]
-    result_ttl_s: float = 3600.0  #: [CODEEXEC_RESULT_TTL_S] how long finished jobs and their output are kept
-    retries: int = 3  #: [CODEEXEC_RETRIES] runs after a first failed one, where the job does not say
-    retry_waits_s: tuple[float, ...] = (5.0, 25.0, 125.0)  #: [CODEEXEC_RETRY_WAITS_S] before each, +-20 %
-    lease_s: float = 8.0  #: [CODEEXEC_LEASE_S] a worker silent for this long is taken for dead
-    max_queue: int = 1_000_000  #: [CODEEXEC_MAX_QUEUE] submissions beyond this length of a queue are refused
-    dead_letters: int = 1000  #: [CODEEXEC_MAX_DEAD_LETTERS] kept entries; older ones are trimmed and counted
-    max_crashes: int = 3  #: [CODEEXEC_MAX_CRASHES] worker deaths after which a job is a poison pill
+    broker_url: str | None = setting(_BROKER, None)
+    result_backend: str | None = setting(_RESULTS, None)
+    namespace: str = setting(_NAMESPACE, NAMESPACE_DEFAULT)
+    code_kb: int = setting(_CODE_KB, 1024)
+    cache_ttl_s: float = setting(_CACHE_TTL, 3600.0)
+    result_ttl_s: float = setting(_RESULT_TTL, 3600.0)
+    retries: int = setting(_RETRIES, 3)
+    retry_waits_s: tuple[float, ...] = setting(_WAITS, (5.0, 25.0, 125.0))
+    lease_s: float = setting(_LEASE, 8.0)
+    max_queue: int = setting(_MAX_QUEUE, 1_000_000)
+    dead_letters: int = setting(_LETTERS, 1000)
+    max_crashes: int = setting(_CRASHES, 3)
 
     def __post_init__(self) -> None:
         for url in (self.broker_url, self.result_backend):
             if url is not None:
-                check_url(url)
-        if not self.namespace or not all(c.isalnum() or c in "-_." for c in self.namespace):
-            raise BadSetting(f"namespace {self.namespace!r}: use letters, digits, '-', '_' and '.' only")
+                BrokerURL.parse(url)
+        try:
+            v.namespace(self.namespace)
+        except ValueError as err:
+            raise BadSetting(f"namespace {self.namespace!r}: {err}") from None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -51,7 +84,7 @@ class Settings:
         Raises:
             BadSetting: a variable has a value that makes no sense; the message names it.
         """
-        return cls(**_shared(os.environ if env is None else env))
+        return cls(**read(Settings, os.environ if env is None else env))
 
 
 #: what a worker grants at most unless its settings say otherwise
@@ -70,27 +103,59 @@ DEFAULT_CEILING: Final = Limits(
 )
 
 
+#: what a cell may ask for at most, by field of :class:`~codeexec_magic.limits.Limits`
+CEILING: Final[Mapping[str, Variable]] = {
+    "hard_s": Variable("CODEEXEC_MAX_SECONDS", v.whole, "Wall and processor time that a cell may ask for.", "s"),
+    "memory_mb": Variable("CODEEXEC_MAX_MEMORY_MB", v.whole, "Memory that a cell may ask for.", "MB"),
+    "processes": Variable("CODEEXEC_MAX_PROCESSES", v.whole, "Processes that a cell may ask for."),
+    "file_mb": Variable("CODEEXEC_MAX_FILE_MB", v.whole, "Size of one file that a cell may ask for.", "MB"),
+    "disk_mb": Variable("CODEEXEC_MAX_DISK_MB", v.whole, "Size of all files that a cell may ask for.", "MB"),
+    "output_kb": Variable("CODEEXEC_MAX_OUTPUT_KB", v.whole, "Output that a cell may ask for.", "KB"),
+}
+
+_SLOTS: Final = Variable("CODEEXEC_SLOTS", v.whole, "Cells at a time.", default="number of processors")
+_QUEUES: Final = Variable("CODEEXEC_QUEUES", v.names, "Queues that the worker serves, separated by commas.")
+_PYTHON: Final = Variable(
+    "CODEEXEC_PYTHON", v.text, "Interpreter of the cells; it needs IPython.", default="the worker's own"
+)
+_PRELOAD: Final = Variable(
+    "CODEEXEC_PRELOAD", v.names, "Modules imported once for all cells, where they are installed."
+)
+_ISOLATION: Final = Variable(
+    "CODEEXEC_REQUIRED_ISOLATION", v.level, "Isolation level below which the worker takes no cells: 0, 1 or 2."
+)
+_NETWORK: Final = Variable("CODEEXEC_ALLOW_NETWORK", v.switch, "Whether cells may ask for network access.")
+_FREE_DISK: Final = Variable("CODEEXEC_MIN_FREE_DISK_MB", v.whole, "Free disk below which the worker waits.", "MB")
+_GRACE: Final = Variable(
+    "CODEEXEC_GRACE_S", v.seconds, "At a warm shutdown cells get this long to finish; then they are queued again.", "s"
+)
+_ALERT: Final = Variable(
+    "CODEEXEC_ALERT",
+    v.text,
+    "Command or http(s) URL that is told of every new dead letter.",
+    default="none",
+    secret=True,
+)
+_EVENTS: Final = Variable("CODEEXEC_EVENTS", v.switch, "Whether Celery's task events are sent, for Flower.")
+_LOG_CODE: Final = Variable("CODEEXEC_LOG_CODE", v.switch, "Whether code and output of cells stand in the log.")
+
+
 @dataclass(frozen=True)
 class WorkerSettings(Settings):
-    """What only a worker reads. Limits belong to the worker: a request may ask for less, never for more."""
+    """What workers read besides. Limits belong to the worker: a request may ask for less, never for more."""
 
-    slots: int = field(default_factory=lambda: os.cpu_count() or 1)  #: [CODEEXEC_SLOTS] cells at a time
-    queues: tuple[str, ...] = (QUEUE_DEFAULT,)  #: [CODEEXEC_QUEUES]
-    python: str | None = None  #: [CODEEXEC_PYTHON] interpreter of the cells; None: the worker's own
-    preload: tuple[str, ...] = (
-        "numpy",
-        "pandas",
-        "matplotlib.pyplot",
-    )  #: [CODEEXEC_PRELOAD] those installed are imported once
-    required_isolation: int = 1  #: [CODEEXEC_REQUIRED_ISOLATION] refuse to consume below this level
-    allow_network: bool = False  #: [CODEEXEC_ALLOW_NETWORK] whether ``--network`` may be granted
-    #: [CODEEXEC_MAX_SECONDS, _MAX_MEMORY_MB, _MAX_PROCESSES, _MAX_FILE_MB, _MAX_DISK_MB, _MAX_OUTPUT_KB]
-    ceiling: Limits = field(default_factory=lambda: DEFAULT_CEILING)
-    free_disk_mb: int = 512  #: [CODEEXEC_MIN_FREE_DISK_MB] below this the worker waits
-    grace_s: float = 20.0  #: [CODEEXEC_GRACE_S] a warm shutdown lets cells finish for this long, then hands them back
-    alert: str | None = None  #: [CODEEXEC_ALERT] command or http(s) URL told of every new dead letter
-    events: bool = False  #: [CODEEXEC_EVENTS] send Celery's task events, for Flower and exporters
-    log_code: bool = False  #: [CODEEXEC_LOG_CODE] put code and output in the log
+    slots: int = setting(_SLOTS, factory=lambda: os.cpu_count() or 1)
+    queues: tuple[str, ...] = setting(_QUEUES, (QUEUE_DEFAULT,))
+    python: str | None = setting(_PYTHON, None)
+    preload: tuple[str, ...] = setting(_PRELOAD, ("numpy", "pandas", "matplotlib.pyplot"))
+    required_isolation: int = setting(_ISOLATION, 1)
+    allow_network: bool = setting(_NETWORK, False)
+    ceiling: Limits = DEFAULT_CEILING  #: from the variables of :data:`CEILING`
+    free_disk_mb: int = setting(_FREE_DISK, 512)
+    grace_s: float = setting(_GRACE, 20.0)
+    alert: str | None = setting(_ALERT, None)
+    events: bool = setting(_EVENTS, False)
+    log_code: bool = setting(_LOG_CODE, False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> WorkerSettings:
@@ -100,28 +165,34 @@ class WorkerSettings(Settings):
             BadSetting: a variable has a value that makes no sense; the message names it.
         """
         env = os.environ if env is None else env
-        read = _shared(env)
-        for name, variable, convert in _WORKER_VARIABLES:
-            if env.get(variable, "") != "":
-                read[name] = _convert(variable, env[variable], convert)
         asked = {
-            name: _convert(variable, env[variable], _whole)
-            for name, variable in _CEILING_VARIABLES
-            if env.get(variable, "") != ""
+            name: v.value_of(variable, env[variable.name])
+            for name, variable in CEILING.items()
+            if env.get(variable.name, "") != ""
         }
         if "hard_s" in asked:
             asked["soft_s"] = asked["cpu_s"] = asked["hard_s"]
-        read["ceiling"] = Limits(**{**DEFAULT_CEILING.as_dict(), **asked})
-        return cls(**read)
+        return cls(**read(cls, env), ceiling=Limits(**{**DEFAULT_CEILING.as_dict(), **asked}))
+
+
+_HOME: Final = Variable(
+    "CODEEXEC_HOME", v.text, "Directory of the embedded cluster.", default="one per user and Python environment"
+)
+_IDLE: Final = Variable(
+    "CODEEXEC_IDLE_S", v.seconds, "The embedded cluster stops after this long without clients and work.", "s"
+)
+_SERVER_MEMORY: Final = Variable(
+    "CODEEXEC_SERVER_MEMORY_MB", v.whole, "Memory of the embedded server; when full, submissions are refused.", "MB"
+)
 
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """What only the embedded cluster reads."""
+    """What the embedded cluster reads."""
 
-    home: str | None = None  #: [CODEEXEC_HOME] its folder, used as it is; None: one per user and Python environment
-    idle_s: float = 900.0  #: [CODEEXEC_IDLE_S] it stops after this long without clients and without work
-    server_memory_mb: int = 256  #: [CODEEXEC_SERVER_MEMORY_MB] beyond it submissions are refused
+    home: str | None = setting(_HOME, None)
+    idle_s: float = setting(_IDLE, 900.0)
+    server_memory_mb: int = setting(_SERVER_MEMORY, 256)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ClusterSettings:
@@ -130,163 +201,4 @@ class ClusterSettings:
         Raises:
             BadSetting: a variable has a value that makes no sense; the message names it.
         """
-        env = os.environ if env is None else env
-        return cls(
-            **{
-                name: _convert(variable, env[variable], convert)
-                for name, variable, convert in _CLUSTER_VARIABLES
-                if env.get(variable, "") != ""
-            }
-        )
-
-
-def check_url(url: str) -> str:
-    """Return ``url`` if it can name a broker.
-
-    Raises:
-        BadSetting: unknown scheme, no host, or a bad port; the message shows the accepted forms.
-    """
-    forms = "use redis://host:6379/0, rediss://host:6379/0 or redis+socket:///path/to.sock"
-    shown = hide_password(url)
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as err:
-        raise BadSetting(f"broker URL {shown!r} is malformed ({err}): {forms}") from None
-    if parts.scheme not in SCHEMES:
-        raise BadSetting(f"broker URL {shown!r} has an unknown scheme: {forms}")
-    if parts.scheme == "redis+socket" and not parts.path.strip("/"):
-        raise BadSetting(f"broker URL {shown!r} names no socket: {forms}")
-    if parts.scheme != "redis+socket":
-        if not parts.hostname:
-            raise BadSetting(f"broker URL {shown!r} names no host: {forms}")
-        if parts.path.strip("/") and not parts.path.strip("/").isdigit():
-            raise BadSetting(f"broker URL {shown!r}: the database must be a number: {forms}")
-    return url
-
-
-def hide_password(url: str) -> str:
-    """The URL as it may be shown: without its password."""
-    head, separator, tail = url.partition("://")
-    if "@" not in tail:
-        return url
-    login, _, rest = tail.rpartition("@")
-    user = login.partition(":")[0]
-    return f"{head}{separator}{user}:***@{rest}" if ":" in login else url
-
-
-def database(url: str, number: int) -> str:
-    """The same server's database ``number``."""
-    parts = urlsplit(url)
-    if parts.scheme == "redis+socket":
-        return f"{parts.scheme}://{parts.path}?virtual_host={number}"
-    return parts._replace(path=f"/{number}").geturl()
-
-
-def _shared(env: Mapping[str, str]) -> dict[str, Any]:
-    read: dict[str, Any] = {}
-    for name, variable, convert in _VARIABLES:
-        if env.get(variable, "") != "":
-            read[name] = _convert(variable, env[variable], convert)
-    return read
-
-
-def _convert(variable: str, text: str, convert: Callable[[str], Any]) -> Any:
-    try:
-        return convert(text)
-    except (ValueError, DecodeError) as err:
-        raise BadSetting(f"{variable}={hide_password(text)!r}: {err}") from None
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdigit() or int(text) == 0:
-        raise ValueError("must be a whole number above 0")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.strip().isdigit() or int(text) > 100:
-        raise ValueError("must be a whole number from 0 to 100")
-    return int(text)
-
-
-def _waits(text: str) -> tuple[float, ...]:
-    try:
-        waits = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        waits = ()
-    if not waits or not all(0 <= wait <= 86_400 for wait in waits):
-        raise ValueError("must be seconds from 0 to 86400, like 5,25,125")
-    return waits
-
-
-def _level(text: str) -> int:
-    if text.strip() not in ("0", "1", "2"):
-        raise ValueError("must be 0, 1 or 2")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError("must be a number of seconds above 0")
-    return value
-
-
-def _switch(text: str) -> bool:
-    values = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.strip().lower() not in values:
-        raise ValueError("must be 1 or 0")
-    return values[text.strip().lower()]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
-    ("broker_url", "CELERY_BROKER_URL", check_url),
-    ("result_backend", "CELERY_RESULT_BACKEND", check_url),
-    ("namespace", "CODEEXEC_NAMESPACE", str),
-    ("code_kb", "CODEEXEC_MAX_CODE_KB", _whole),
-    ("cache_ttl_s", "CODEEXEC_CACHE_TTL_S", _seconds),
-    ("result_ttl_s", "CODEEXEC_RESULT_TTL_S", _seconds),
-    ("retries", "CODEEXEC_RETRIES", _count),
-    ("retry_waits_s", "CODEEXEC_RETRY_WAITS_S", _waits),
-    ("lease_s", "CODEEXEC_LEASE_S", _seconds),
-    ("max_queue", "CODEEXEC_MAX_QUEUE", _whole),
-    ("dead_letters", "CODEEXEC_MAX_DEAD_LETTERS", _whole),
-    ("max_crashes", "CODEEXEC_MAX_CRASHES", _whole),
-)
-
-_WORKER_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
-    ("slots", "CODEEXEC_SLOTS", _whole),
-    ("queues", "CODEEXEC_QUEUES", _names),
-    ("python", "CODEEXEC_PYTHON", str),
-    ("preload", "CODEEXEC_PRELOAD", _names),
-    ("required_isolation", "CODEEXEC_REQUIRED_ISOLATION", _level),
-    ("allow_network", "CODEEXEC_ALLOW_NETWORK", _switch),
-    ("free_disk_mb", "CODEEXEC_MIN_FREE_DISK_MB", _whole),
-    ("grace_s", "CODEEXEC_GRACE_S", _seconds),
-    ("alert", "CODEEXEC_ALERT", str),
-    ("events", "CODEEXEC_EVENTS", _switch),
-    ("log_code", "CODEEXEC_LOG_CODE", _switch),
-)
-
-_CLUSTER_VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
-    ("home", "CODEEXEC_HOME", str),
-    ("idle_s", "CODEEXEC_IDLE_S", _seconds),
-    ("server_memory_mb", "CODEEXEC_SERVER_MEMORY_MB", _whole),
-)
-
-_CEILING_VARIABLES: Final = (
-    ("hard_s", "CODEEXEC_MAX_SECONDS"),
-    ("memory_mb", "CODEEXEC_MAX_MEMORY_MB"),
-    ("processes", "CODEEXEC_MAX_PROCESSES"),
-    ("file_mb", "CODEEXEC_MAX_FILE_MB"),
-    ("disk_mb", "CODEEXEC_MAX_DISK_MB"),
-    ("output_kb", "CODEEXEC_MAX_OUTPUT_KB"),
-)
+        return cls(**read(cls, os.environ if env is None else env))

@@ -16,29 +16,45 @@ Celery delivers a job's id to a worker, once and early acknowledged; the job rec
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
+from codeexec_magic.broker_url import BrokerURL
 from codeexec_magic.contract import QUEUES, bare_prefix
-from codeexec_magic.errors import BadSetting, CodeExecError
-from codeexec_magic.settings import WorkerSettings, database
+from codeexec_magic.errors import CodeExecError
+from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 from worker import kombu_transport
+from worker.kombu_transport import CLIENT_NAME
 from worker.runtime import Runtime
+
+#: seconds between Celery's tests of its own connections
+HEALTH_CHECK_S: Final = 10
+
+
+def locations(settings: WorkerSettings) -> tuple[BrokerURL, BrokerURL]:
+    """Broker and result backend of a worker.
+
+    Raises:
+        BadSetting: a URL names a file that cannot be read.
+    """
+    broker = BrokerURL.parse(settings.broker_url or "redis://localhost:6379/0").check_files()
+    if settings.result_backend is None:
+        return broker, broker.with_database(1)
+    return broker, BrokerURL.parse(settings.result_backend).check_files()
 
 
 def configuration(settings: WorkerSettings) -> dict[str, Any]:
     """Celery's settings for ours."""
-    broker = settings.broker_url or "redis://localhost:6379/0"
+    broker, backend = locations(settings)
     return {
-        "broker_url": broker,
-        "result_backend": settings.result_backend or database(broker, 1),
+        **_broker_settings(broker),
+        **_backend_settings(backend),
         "result_expires": settings.result_ttl_s,
         "result_backend_max_retries": 5,
-        "redis_socket_keepalive": True,
         "imports": ("worker.tasks",),
         "task_queues": [
             Queue(name, Exchange(name, type="direct"), routing_key=name)
@@ -67,16 +83,40 @@ def configuration(settings: WorkerSettings) -> dict[str, Any]:
             # who has which job is told by its record and lease; kombu's own book of deliveries costs two transactions
             # for every message, each on a new client object, and would only say it again
             "ack_emulation": False,
-            "health_check_interval": 10,
-            "socket_keepalive": True,
-            # by default kombu waits for ever: a connection that went half open under its timers stopped the main loop
-            "socket_timeout": REPLY_TIMEOUT_S,
-            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "health_check_interval": broker.options.get("health_check_interval") or HEALTH_CHECK_S,
             "priority_steps": [0],
-            "client_name": "codeexec-worker",
             # lists, bindings and control channels of this namespace alone
             "global_keyprefix": bare_prefix(settings.namespace),
         },
+    }
+
+
+def _broker_settings(broker: BrokerURL) -> dict[str, Any]:
+    # Celery and kombu print URLs in their banner, in errors and in answers to ``inspect``, each with a rule of its own
+    # for passwords: the URL that they get has none
+    return {
+        "broker_url": broker.address,
+        "broker_user": broker.username,
+        "broker_password": broker.password,
+        "broker_use_ssl": broker.tls_options() or False,
+    }
+
+
+def _backend_settings(backend: BrokerURL) -> dict[str, Any]:
+    options = backend.connection_options()
+    return {
+        "result_backend": backend.address,
+        "redis_username": backend.username,
+        "redis_password": backend.password,
+        "redis_backend_use_ssl": backend.tls_options() or None,
+        # a Unix socket knows no keep-alive, and redis-py refuses the option there
+        "redis_socket_keepalive": not backend.is_socket and options.get("socket_keepalive", True),
+        "redis_socket_timeout": options.get("socket_timeout", REPLY_TIMEOUT_S),
+        "redis_socket_connect_timeout": options.get("socket_connect_timeout", CONNECT_TIMEOUT_S),
+        "redis_retry_on_timeout": options.get("retry_on_timeout", False),
+        "redis_backend_health_check_interval": options.get("health_check_interval"),
+        "redis_max_connections": options.get("max_connections"),
+        "redis_client_name": options.get("client_name", CLIENT_NAME),
     }
 
 
@@ -84,11 +124,11 @@ try:
     _settings = WorkerSettings.from_env()
     app = Celery("codeexec")
     app.conf.update(configuration(_settings))
-except BadSetting as err:
+    _broker, _backend = locations(_settings)
+    runtime = Runtime(_settings, _broker.url, _backend.url)
+except CodeExecError as err:
     sys.exit(f"codeexec worker: {err}")
-
-runtime = Runtime(_settings, app.conf.broker_url, app.conf.result_backend)
-kombu_transport.install([queue.name for queue in app.conf.task_queues], runtime.reject)
+kombu_transport.install([queue.name for queue in app.conf.task_queues], runtime.reject, _broker)
 
 
 def _start(sender: Any = None, **_: Any) -> None:

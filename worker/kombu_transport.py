@@ -16,13 +16,17 @@ from typing import Any, ClassVar, Final
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, PrefixedStrictRedis, Transport
 
+from codeexec_magic.broker_url import BrokerURL
 from codeexec_magic.contract import TASK_NAME
 from codeexec_magic.errors import DecodeError
+from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
 
 #: the submit script writes less than 2 kB; what is longer is not even parsed
 MAX_MESSAGE: Final = 65_536
 #: longest task id, and longest label that is shown
 MAX_TEXT: Final = 200
+#: what CLIENT LIST shows of Celery's own connections
+CLIENT_NAME: Final = "codeexec-worker"
 #: generations count publications
 MAX_GENERATION: Final = 2**53
 
@@ -122,7 +126,23 @@ class CodeexecClient(PrefixedStrictRedis):
 
 
 class CodeexecChannel(Channel):
-    """Reads through :class:`CodeexecClient`."""
+    """Reads through :class:`CodeexecClient`, on connections made from our own reading of the broker's URL."""
+
+    broker: ClassVar[BrokerURL]
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        params: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
+        # kombu waits for ever by default: a connection that went half open under its timers stopped the main loop
+        wanted = {
+            "socket_timeout": REPLY_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "client_name": CLIENT_NAME,
+            **({} if self.broker.is_socket else {"socket_keepalive": True}),
+            **self.broker.connection_options(),
+            "username": self.broker.username,
+            "password": self.broker.password,
+        }
+        return {**params, **wanted}
 
     def _get_client(self) -> Callable[..., CodeexecClient]:
         super()._get_client()  # type: ignore[no-untyped-call]  # checks the version
@@ -135,7 +155,7 @@ class CodeexecTransport(Transport):
     Channel = CodeexecChannel
 
 
-def install(queues: Collection[str], complain: Complaint) -> None:
+def install(queues: Collection[str], complain: Complaint, broker: BrokerURL) -> None:
     """Let every Redis connection that kombu opens in this process read through the inbox.
 
     By the names of kombu's own transport: a ``redis+socket`` URL names it itself, whatever Celery's settings say.
@@ -143,7 +163,9 @@ def install(queues: Collection[str], complain: Complaint) -> None:
     Args:
         queues: lists that hold nothing but jobs.
         complain: called with the queue of a message that was turned away, and why.
+        broker: where the connections go.
     """
+    CodeexecChannel.broker = broker
     CodeexecClient.queues = frozenset(queues)
     CodeexecClient.complain = staticmethod(complain)
     for scheme in ("redis", "rediss"):

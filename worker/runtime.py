@@ -73,6 +73,7 @@ class Runtime:
         self._hurry = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener: Listener | None = None
+        self._opened = False
 
     def open(self, name: str, slots: int) -> None:
         """Start the sandbox.
@@ -90,6 +91,7 @@ class Runtime:
         except ClusterError as err:
             log.debug("orphan: %s", err)  # the leases run out by themselves
         self.sandbox = early_sandbox or Sandbox.from_settings(replace(self.settings, slots=slots))
+        self._opened = True
         self.sandbox.start()
 
     def serve(self, queues: tuple[str, ...]) -> None:
@@ -224,4 +226,5 @@ class Runtime:
         for thread in self._threads:
             thread.join(2.0)
         self.results.close()
-        self.sandbox.close()
+        if self._opened:  # a worker that cannot reach its broker ends before that
+            self.sandbox.close()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from codeexec_magic.broker_url import redact
 from codeexec_magic.cli.follow import follow, outcome_line
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import dim, echo, note, seconds
@@ -16,7 +17,6 @@ from codeexec_magic.client import Client
 from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult, Reason, Status
 from codeexec_magic.errors import NoWorker
 from codeexec_magic.hostile_text import printed_text
-from codeexec_magic.settings import hide_password
 
 #: seconds between the first and the last line of the streaming cell, of which we must see a good part
 STREAM_S: Final = 1.0
@@ -126,7 +126,7 @@ def _introduce(connection: Client) -> None:
         NoWorker: nobody would take them.
     """
     listening = next(queue.listeners for queue in connection.queues() if queue.name == QUEUE_DEFAULT)
-    where = "the embedded cluster" if connection.embedded else hide_password(connection.settings.broker_url or "")
+    where = "the embedded cluster" if connection.embedded else redact(connection.settings.broker_url or "")
     if not listening:
         raise NoWorker(f"0 workers listen on {QUEUE_DEFAULT} of {where}: start one with 'codeexec worker'")
     level = max(worker.about.get("isolation", "?") for worker in connection.workers() if worker.alive)

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import click
 
+from codeexec_magic.broker_url import BrokerURL, redact
 from codeexec_magic.cli.terminal import as_json, dim, echo, line, seconds
 from codeexec_magic.errors import CodeExecError
-from codeexec_magic.settings import Settings, WorkerSettings, check_url, hide_password
+from codeexec_magic.settings import Settings, WorkerSettings
 
 #: what each extra is needed for, and its packages
 EXTRAS: Final = {
@@ -123,7 +124,7 @@ def _server() -> Iterator[Finding]:
 def _cluster(broker: str | None) -> Iterator[Finding]:
     from codeexec_magic import local
 
-    url = check_url(broker) if broker else Settings.from_env().broker_url
+    url = BrokerURL.parse(broker).check_files().url if broker else Settings.from_env().broker_url
     if url is None:
         found = local.find()
         if found is None:
@@ -151,7 +152,7 @@ def _reachable(url: str) -> Iterator[Finding]:
     yield Finding(
         "broker",
         "bad" if old else "ok",
-        f"{name} {version} at {hide_password(url)}",
+        f"{name} {version} at {redact(url)}",
         "use Redis 6.2 or later, or any Valkey" if old else "",
     )
     for queue in queues:

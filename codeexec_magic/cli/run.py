@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from pathlib import Path
 
 import click
 
 from codeexec_magic.cli.follow import follow, outcome_line, traceback
+from codeexec_magic.cli.quantity import Quantity
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, note
 from codeexec_magic.contract import QUEUE_DEFAULT
 from codeexec_magic.errors import BadOption, JobTimeout
 from codeexec_magic.job import Job
+from codeexec_magic.quantities import megabytes, seconds
 
 #: seconds a cancelled job may take to end before we leave it to the worker
 CANCEL_S = 5.0
@@ -23,10 +24,12 @@ CANCEL_S = 5.0
 @click.command()
 @click.argument("file", type=click.Path(allow_dash=True, path_type=str))
 @click.option("--queue", "-q", default=QUEUE_DEFAULT, show_default=True, help="Queue to run on.")
-@click.option("--timeout", type=float, metavar="S", help="Soft wall limit; hard = +30 s.")
-@click.option("--memory", metavar="SIZE", help="Limit of the whole process tree, like 512M or 2G.")
+@click.option("--timeout", type=Quantity(seconds), metavar="S", help="Soft wall limit, like 90 or 5m; hard = +30 s.")
 @click.option(
-    "--retries", type=click.IntRange(0, 100), default=3, show_default=True, help="Runs after a first failure."
+    "--memory", type=Quantity(megabytes), metavar="SIZE", help="Limit of the whole process tree, like 512MB or 2GB."
+)
+@click.option(
+    "--retries", type=click.IntRange(0, 100), help="Runs after a first failure [CODEEXEC_RETRIES; default: 3]."
 )
 @click.option("--no-cache", is_flag=True, help="Neither take nor store a cached result.")
 @click.option("--refresh", is_flag=True, help="Run even if a result is cached, then cache the new one.")
@@ -37,8 +40,8 @@ def run(
     file: str,
     queue: str,
     timeout: float | None,
-    memory: str | None,
-    retries: int,
+    memory: int | None,
+    retries: int | None,
     no_cache: bool,
     refresh: bool,
     json_: bool,
@@ -55,7 +58,7 @@ def run(
             code,
             queue=queue,
             timeout=timeout,
-            memory_mb=parse_size(memory) if memory else None,
+            memory_mb=memory,
             retries=retries,
             cache="off" if no_cache else "refresh" if refresh else "use",
             label="stdin" if file == "-" else Path(file).name,
@@ -95,18 +98,3 @@ def read_source(file: str) -> str:
         raise BadOption(f"cannot read {file}: {err.strerror}") from None
     except UnicodeDecodeError:
         raise BadOption(f"{file} is not UTF-8 text") from None
-
-
-def parse_size(text: str) -> int:
-    """Megabytes of a size like ``512M``, ``2G`` or ``1.5GB``; a bare number means megabytes.
-
-    Raises:
-        BadOption: it is no size.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not found:
-        raise BadOption(f"{text!r} is no size: use a number with M or G, like 512M or 2G")
-    megabytes = float(found[1]) * {"K": 1 / 1024, "M": 1, "": 1, "G": 1024}[found[2].upper()]
-    if megabytes < 1:
-        raise BadOption(f"{text!r} is less than 1 MB")
-    return round(megabytes)

@@ -12,10 +12,11 @@ from typing import NoReturn
 import click
 
 import codeexec_magic
+from codeexec_magic.broker_url import BrokerURL, redact
 from codeexec_magic.cli.root import Steps, help_if_alone
 from codeexec_magic.cli.terminal import Progress, as_json, echo, line, seconds
 from codeexec_magic.errors import BadOption, ClusterError
-from codeexec_magic.settings import WorkerSettings, check_url, database, hide_password
+from codeexec_magic.settings import WorkerSettings
 
 
 @click.command()
@@ -55,17 +56,20 @@ def worker(
         raise BadOption(f"--name {name!r}: use letters, digits, '-', '_' and '.' only")
     level = loglevel.upper()
     logging.basicConfig(level=level, format="[%(asctime)s: %(levelname)s/Supervisor] %(message)s", stream=sys.stderr)
-    logging.getLogger("codeexec.supervisor").info("broker %s", hide_password(url))
+    logging.getLogger("codeexec.supervisor").info("broker %s", redact(url))
     command = worker_command(slots=settings.slots, queues=settings.queues, name=name, loglevel=level)
     return supervise(command, env)
 
 
 def _broker(broker: str | None) -> tuple[str, str]:
     if broker:
-        return check_url(broker), database(broker, 1)
+        url = BrokerURL.parse(broker).check_files()
+        return url.url, url.with_database(1).url
     settings = WorkerSettings.from_env()
     if settings.broker_url:
-        return settings.broker_url, settings.result_backend or database(settings.broker_url, 1)
+        url = BrokerURL.parse(settings.broker_url).check_files()
+        results = BrokerURL.parse(settings.result_backend).check_files() if settings.result_backend else None
+        return url.url, (results or url.with_database(1)).url
     from codeexec_magic import local
 
     found = local.find()
@@ -144,7 +148,7 @@ def lab(broker: str | None, arguments: tuple[str, ...]) -> NoReturn:
     if importlib.util.find_spec("jupyterlab") is None:
         raise ClusterError("JupyterLab is not installed: pip install 'codeexec-magic[lab]'")
     if broker:
-        os.environ["CELERY_BROKER_URL"] = check_url(broker)
+        os.environ["CELERY_BROKER_URL"] = BrokerURL.parse(broker).url
     folder = notebooks()
     echo(f"JupyterLab on {folder}", err=True)
     sys.stderr.flush()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import keyword
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar, cast
@@ -15,6 +13,7 @@ from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
+from codeexec_magic import quantities
 from codeexec_magic.display.sanitize import HtmlMode
 
 P = ParamSpec("P")
@@ -25,49 +24,22 @@ Argument = tuple[tuple[str, ...], dict[str, Any]]
 _argument: Any = argument
 _magic_arguments: Any = magic_arguments
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmgt]?)(i?b)?", re.I)
-_MEGABYTES = {"k": 1 / 1024, "": 1 / 1024**2, "m": 1, "g": 1024, "t": 1024**2}
+
+def _argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
+    """A converter whose ValueError argparse passes on; it would replace the text of one by its own."""
+
+    def converted(text: str) -> T:
+        try:
+            return convert(text)
+        except ValueError as err:
+            raise argparse.ArgumentTypeError(str(err)) from None
+
+    return converted
 
 
-def memory_mb(text: str) -> int:
-    """``512MB``, ``2GB``, ``1.5g`` as megabytes; a bare number is megabytes.
-
-    Raises:
-        argparse.ArgumentTypeError: it is no size.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write 512MB, 2GB or 1.5g")
-    number, unit, byte = found.groups()
-    scale = _MEGABYTES[unit.lower()] if unit or byte else 1
-    size = math.ceil(float(number) * scale)
-    if size < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a usable size: write 512MB, 2GB or 1.5g")
-    return size
-
-
-def duration(text: str) -> float:
-    """Seconds: ``90``, ``2.5``, also ``90s``, ``5m``, ``1h``.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none, or not above 0.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", text.strip(), re.I)
-    value = float(found[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[found[2].lower()] if found else 0.0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write seconds above 0, or 5m, or 1h")
-    return value
-
-
-def count(text: str) -> int:
-    """A whole number from 0.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number: write 0, 1, 2 …")
-    return int(text)
+memory_mb = _argument_type(quantities.megabytes)
+duration = _argument_type(quantities.seconds)
+count = _argument_type(quantities.count)
 
 
 def durations(text: str) -> list[float]:
@@ -117,12 +89,17 @@ REMOTE_EXEC: tuple[Argument, ...] = (
         help="soft time limit in seconds: SoftTimeLimitExceeded is raised in the cell; 30 s later it is killed",
     ),
     option("--memory", metavar="SIZE", type=memory_mb, help="memory limit of all the cell's processes: 512MB, 2GB"),
-    option("--retries", metavar="N", type=count, help="runs after a first one that hit a limit (default 3)"),
+    option(
+        "--retries",
+        metavar="N",
+        type=count,
+        help="runs after one that hit a limit (default: CODEEXEC_RETRIES, 3)",
+    ),
     option(
         "--retry-waits",
         metavar="S,S",
         type=durations,
-        help="seconds before each retry (default 5,25,125; the last repeats)",
+        help="seconds before each retry, the last repeats (default: CODEEXEC_RETRY_WAITS_S, 5,25,125)",
     ),
     option(
         "--no-cache", dest="cache", action="store_const", const="off", help="neither use a cached result nor store one"

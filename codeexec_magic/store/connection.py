@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from codeexec_magic.errors import BadSetting, BrokerFull, BrokerUnreachable, ClusterError
-from codeexec_magic.settings import check_url, hide_password
+from codeexec_magic.broker_url import BrokerURL, redact
+from codeexec_magic.errors import BrokerFull, BrokerUnreachable, ClusterError
 
 #: seconds to wait for a connection, and for a reply beyond what a command itself may block
 CONNECT_TIMEOUT_S = 2.0
@@ -32,23 +31,27 @@ def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> redis.Redis:
     Raises:
         BadSetting: the URL cannot name a server.
     """
-    parts = urlsplit(check_url(url))
+    place = BrokerURL.parse(url).check_files()
     options: dict[str, Any] = {
-        "decode_responses": True,
         "socket_connect_timeout": min(CONNECT_TIMEOUT_S, reply_timeout_s),
-        "socket_timeout": reply_timeout_s,
-        "retry": Retry(ConstantBackoff(0.05), 1),
         "client_name": "codeexec",
+        **place.connection_options(),
+        # what the URL says never keeps a caller waiting for longer than it can afford
+        "socket_timeout": min(place.options.get("socket_timeout", reply_timeout_s), reply_timeout_s),
+        "decode_responses": True,
+        "retry": Retry(ConstantBackoff(0.05), 1),
+        "db": place.database,
+        "username": place.username,
+        "password": place.password,
     }
-    if parts.scheme == "redis+socket":
-        query = parse_qs(parts.query)
-        try:
-            number = int(query.get("virtual_host", ["0"])[0].strip("/") or 0)
-        except ValueError:
-            raise BadSetting(f"broker URL {url!r}: virtual_host must be a database number") from None
-        password = unquote(parts.password) if parts.password else None
-        return redis.Redis(unix_socket_path=unquote(parts.path), db=number, password=password, **options)
-    return redis.Redis.from_url(url, **options)
+    if place.is_socket:
+        options |= {"connection_class": redis.UnixDomainSocketConnection, "path": place.path}
+    else:
+        options |= {"host": place.host, "port": place.port, **place.tls_options()}
+        options["connection_class"] = redis.SSLConnection if place.scheme == "rediss" else redis.Connection
+    # a bounded pool makes a thread wait for a connection, where redis-py's default one raises
+    kind = redis.BlockingConnectionPool if "max_connections" in options else redis.ConnectionPool
+    return redis.Redis(connection_pool=kind(**options))
 
 
 @contextmanager
@@ -64,16 +67,16 @@ def broker_errors(url: str) -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as err:
         detail = str(err).rstrip(".") or type(err).__name__
-        raise BrokerUnreachable(f"cannot reach the broker at {hide_password(url)}: {detail}") from None
+        raise BrokerUnreachable(f"cannot reach the broker at {redact(url)}: {detail}") from None
     except ValueError as err:
         if "closed file" not in str(err):
             raise
         # another thread closed this client in the middle of a read; redis-py has no error of its own for that
-        raise BrokerUnreachable(f"the connection to {hide_password(url)} was closed") from None
+        raise BrokerUnreachable(f"the connection to {redact(url)} was closed") from None
     except redis.exceptions.OutOfMemoryError:
         raise BrokerFull("the broker's memory is full: nothing was queued; raise its maxmemory or purge") from None
     except redis.ResponseError as err:
         text = str(err)
         if any(sign in text for sign in ("MISCONF", "READONLY", "NOAUTH", "NOPERM", "LOADING")):
-            raise ClusterError(f"the broker at {hide_password(url)} refuses: {text}") from None
+            raise ClusterError(f"the broker at {redact(url)} refuses: {text}") from None
         raise

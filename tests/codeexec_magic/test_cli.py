@@ -22,9 +22,7 @@ from codeexec_magic import Client, local
 from codeexec_magic.cli import terminal
 from codeexec_magic.cli.demo import STEPS
 from codeexec_magic.cli.root import COMMANDS, call
-from codeexec_magic.cli.run import parse_size
 from codeexec_magic.contract import ErrorInfo, ExecutionRequest, ExecutionResult, Reason, Status, code_hash
-from codeexec_magic.errors import BadOption
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
@@ -160,7 +158,7 @@ def test_a_group_alone_shows_its_help(codeexec: Codeexec, name: str) -> None:
         (["run", "/nonexistent.py"], "cannot read /nonexistent.py: No such file"),
         (["run", "-q"], "requires an argument"),
         (["run", __file__, "--queu", "x"], "No such option"),
-        (["run", __file__, "--memory", "lots"], "'lots' is no size"),
+        (["run", __file__, "--memory", "lots"], "'lots' is not a size"),
         (["run", __file__, "--retries", "-1"], "0<=x<=100"),
         (["run", __file__, "--no-cache", "--refresh"], "exclude each other"),
         (["run", __file__, "--timeout", "0"], "timeout must be a number above 0"),
@@ -639,21 +637,6 @@ def test_doctor_of_a_working_machine(cluster: dict[str, str]) -> None:
 
 
 # -- small parts
-
-
-@pytest.mark.parametrize(
-    ("text", "megabytes"), [("512", 512), ("512M", 512), ("2G", 2048), ("1.5GB", 1536), ("2 GiB", 2048), ("2048k", 2)]
-)
-def test_sizes(text: str, megabytes: int) -> None:
-    """Sizes as people write them."""
-    assert parse_size(text) == megabytes
-
-
-@pytest.mark.parametrize("text", ["", "-1", "1T", "G", "0", "100k", "nan"])
-def test_sizes_that_are_none(text: str) -> None:
-    """Anything else is refused."""
-    with pytest.raises(BadOption):
-        parse_size(text)
 
 
 def test_only_the_gate_writes_to_the_terminal() -> None:

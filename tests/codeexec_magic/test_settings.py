@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codeexec_magic.errors import BadSetting
-from codeexec_magic.settings import Settings, WorkerSettings, check_url, database, hide_password
+from codeexec_magic.settings import WorkerSettings
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -66,43 +66,3 @@ def test_nonsense_names_the_value(variable: str, value: str) -> None:
         WorkerSettings.from_env({variable: value})
     assert value.split("://")[0] in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://:p@h/1", "redis+socket:///run/x.sock?virtual_host=2"])
-def test_accepted_urls(url: str) -> None:
-    """The three forms of the documentation are accepted as they are."""
-    assert check_url(url) == url
-    assert Settings(broker_url=url).broker_url == url
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "localhost",
-        "http://h",
-        "redis://",
-        "redis://h:port/0",
-        "redis://h/zero",
-        "redis+socket://",
-        "redis://h:99999/0",
-    ],
-)
-def test_refused_urls(url: str) -> None:
-    """Anything else is refused and the accepted forms are shown."""
-    with pytest.raises(BadSetting, match="redis://host:6379/0"):
-        check_url(url)
-
-
-def test_passwords_are_not_shown() -> None:
-    """A URL in a message keeps its user and loses its password."""
-    assert hide_password("redis://me:secret@h:1/0") == "redis://me:***@h:1/0"
-    with pytest.raises(BadSetting) as caught:
-        check_url("redis://me:secret@h:port/0")
-    assert "secret" not in str(caught.value)
-
-
-def test_database_of_the_same_server() -> None:
-    """Results live in database 1 of the broker's server unless told otherwise."""
-    assert database("redis://u:p@h:1/0", 1) == "redis://u:p@h:1/1"
-    assert database("redis+socket:///run/x.sock?virtual_host=0", 1) == "redis+socket:///run/x.sock?virtual_host=1"
