@@ -15,6 +15,7 @@ Celery delivers a job's id to a worker, once and early acknowledged; the job rec
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Final
 
@@ -125,6 +126,9 @@ try:
     app = Celery("codeexec")
     app.conf.update(configuration(_settings))
     _broker, _backend = locations(_settings)
+    for _variable in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+        # Celery would take these before its settings, and read the URLs, with their passwords, in its own way
+        os.environ.pop(_variable, None)
     runtime = Runtime(_settings, _broker.url, _backend.url)
 except CodeExecError as err:
     sys.exit(f"codeexec worker: {err}")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 import codeexec_magic
+from codeexec_magic import quantities
 from codeexec_magic.broker_url import BrokerURL, redact
+from codeexec_magic.cli.quantity import Quantity
 from codeexec_magic.cli.root import Steps, help_if_alone
-from codeexec_magic.cli.terminal import Progress, as_json, echo, line, seconds
+from codeexec_magic.cli.terminal import Progress, as_json, echo, line, note, seconds
 from codeexec_magic.errors import BadOption, ClusterError
 from codeexec_magic.settings import WorkerSettings
+
+#: where a wheel's notebooks are installed, below the environment
+SHARED: Final = "share/codeexec-magic/notebooks/"
 
 
 @click.command()
@@ -97,19 +104,27 @@ def start() -> None:
 
 
 @cluster.command()
-def stop() -> None:
-    """Stop it. Jobs that wait, or run, are kept for the next start."""
-    from codeexec_magic import local
+@click.option("--now", is_flag=True, help="Do not wait for the cells that run; they start again after the next start.")
+@click.option("--grace", type=Quantity(quantities.seconds), metavar="S", help="Time for running cells [default: 10].")
+def stop(now: bool, grace: float | None) -> None:
+    """Stop it. Cells that run get some time to finish; jobs that have not ended are kept for the next start."""
+    from codeexec_magic.local import shutdown
 
-    echo("stopped" if local.stop() else "not running")
+    if now and grace is not None:
+        raise BadOption("--now and --grace exclude each other")
+    grace_s = 0.0 if now else shutdown.GRACE_S if grace is None else grace
+    echo(str(shutdown.stop(grace_s, note)))
 
 
 @cluster.command()
 def restart() -> None:
     """Stop it and start it again."""
     from codeexec_magic import local
+    from codeexec_magic.local import shutdown
 
-    local.stop()
+    stopped = shutdown.stop(progress=note)
+    if stopped.interrupted or stopped.waiting:
+        note(str(stopped))
     echo(f"running: {local.ensure(Progress()).broker_url}")
 
 
@@ -150,14 +165,27 @@ def lab(broker: str | None, arguments: tuple[str, ...]) -> NoReturn:
     if broker:
         os.environ["CELERY_BROKER_URL"] = BrokerURL.parse(broker).url
     folder = notebooks()
+    if folder is None:
+        raise ClusterError("the notebooks are not installed: pip install --force-reinstall codeexec-magic")
     echo(f"JupyterLab on {folder}", err=True)
     sys.stderr.flush()
     command = [sys.executable, "-m", "jupyterlab", *arguments, str(folder)]
     os.execv(sys.executable, command)  # noqa: S606 -- no shell is the point
 
 
-def notebooks() -> Path:
-    """The notebooks of a checkout, else the current folder."""
+def notebooks() -> Path | None:
+    """The notebooks of a checkout, else the user's own copy of the installed ones, made when it is absent."""
     root = Path(codeexec_magic.__file__).parents[1]
-    shipped = root / "notebooks"
-    return shipped if shipped.is_dir() and (root / "pyproject.toml").is_file() else Path.cwd()
+    if (root / "notebooks").is_dir() and (root / "pyproject.toml").is_file():
+        return root / "notebooks"
+    shipped = [file for file in importlib.metadata.files("codeexec-magic") or () if SHARED in file.as_posix()]
+    if not shipped:
+        return None
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    folder = Path(data) / "codeexec-magic" / f"notebooks-{codeexec_magic.__version__}"
+    for file in shipped:
+        copy = folder / file.as_posix().partition(SHARED)[2]
+        if not copy.exists():  # what the user changed stays
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(str(file.locate())), copy)
+    return folder

@@ -76,20 +76,22 @@ class RemoteClusterMagics(Magics):
             help="what to do (default: status)",
         ),
         options.option("-n", "--lines", type=options.count, default=50, help="logs: lines of each (default 50)"),
+        options.option("--now", action="store_true", help="stop, restart: do not wait for cells that run"),
     )
     def remote_cluster(self, line: str) -> None:
         """The embedded cluster of this user: a private server and a worker, shared by all kernels."""
         args = options.parse(self.remote_cluster, options.split(line))
         from codeexec_magic import local
+        from codeexec_magic.local import shutdown
 
         with self.session.one_line_errors():
             if not self.session.client.embedded and args.action != "status":
                 raise UsageError("CELERY_BROKER_URL names another cluster: this magic controls the embedded one only")
             if args.action in ("stop", "restart"):
                 self.session.close()
-                stopped = local.stop()
-                if args.action == "stop":
-                    print("embedded cluster stopped" if stopped else "no embedded cluster was running")
+                stopped = shutdown.stop(0.0 if args.now else shutdown.GRACE_S, print)
+                if args.action == "stop" or stopped.interrupted or stopped.waiting:
+                    print(f"embedded cluster: {stopped}")
             if args.action in ("start", "restart"):
                 local.ensure(print)
             if args.action == "logs":

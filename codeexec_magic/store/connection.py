@@ -67,6 +67,8 @@ def broker_errors(url: str) -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as err:
         detail = str(err).rstrip(".") or type(err).__name__
+        if detail.startswith("HELLO must be called"):  # what a server says in redis-py's first exchange
+            detail = "it asks for a password"
         raise BrokerUnreachable(f"cannot reach the broker at {redact(url)}: {detail}") from None
     except ValueError as err:
         if "closed file" not in str(err):
@@ -77,6 +79,6 @@ def broker_errors(url: str) -> Iterator[None]:
         raise BrokerFull("the broker's memory is full: nothing was queued; raise its maxmemory or purge") from None
     except redis.ResponseError as err:
         text = str(err)
-        if any(sign in text for sign in ("MISCONF", "READONLY", "NOAUTH", "NOPERM", "LOADING")):
+        if any(sign in text for sign in ("MISCONF", "READONLY", "NOAUTH", "NOPERM", "LOADING", "DB index")):
             raise ClusterError(f"the broker at {redact(url)} refuses: {text}") from None
         raise
