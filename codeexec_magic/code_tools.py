@@ -1,4 +1,4 @@
-"""CodeTools: the seed's API, a thin face on Client, so that its examples run with only the import changed."""
+"""CodeTools: two functions on top of Client, for code that calls ``execute_code`` and ``get_task_result``."""
 
 from __future__ import annotations
 

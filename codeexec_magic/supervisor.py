@@ -1,7 +1,7 @@
-"""Keeps a worker alive: starts it, starts it again after every exit nobody asked for, never outlives its own parent.
+"""Keeps a worker alive: starts it, starts it again after every exit that was not asked for, never outlives its own parent.
 
-A Celery worker's main process can die of a lost broker connection alone, so nobody should run one without this,
-or without something like it (systemd, Kubernetes).
+A Celery worker's main process can die of a lost broker connection alone, so every worker needs this
+supervisor or a similar one (systemd, Kubernetes).
 """
 
 from __future__ import annotations

@@ -16,9 +16,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from live_cluster import LiveCluster
 from support import PrivateServer, private_server
+from watchdog import Watchdog
 
 # a shell that starts us in the background has us ignore it, and every process we start would too
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_WATCHDOG = pytest.StashKey[Watchdog]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what this run starts ended with it, whatever ends it."""
+    config.stash[_WATCHDOG] = Watchdog()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The run ended by itself."""
+    config.stash[_WATCHDOG].finish()
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def _introduce(connection: Client) -> None:
     """Say where the cells will run.
 
     Raises:
-        NoWorker: nobody would take them.
+        NoWorker: no worker listens.
     """
     listening = next(queue.listeners for queue in connection.queues() if queue.name == QUEUE_DEFAULT)
     where = "the embedded cluster" if connection.embedded else redact(connection.settings.broker_url or "")

@@ -70,8 +70,8 @@ def show(broker: str | None, task_id: str, json_: bool) -> None:
     if letter.verdict:
         echo(line(letter.verdict))
     for number, run in enumerate(letter.attempts, 1):
-        told = (f"{line(name, 30)} {line(value, 200)}" for name, value in run.items())
-        echo(f"  run {number}: {', '.join(told)}")
+        facts = (f"{line(name, 30)} {line(value, 200)}" for name, value in run.items())
+        echo(f"  run {number}: {', '.join(facts)}")
     section("code", letter.code)
     section("last output", "\n".join(letter.last_output))
     if letter.error is not None:

@@ -1,6 +1,6 @@
 """The embedded cluster: a private server and a supervised worker, shared by a user's kernels.
 
-A detached keeper process owns both and ends them when nobody has used them for a while.
+A detached daemon process owns both and ends them when they have not been used for a while.
 """
 
 from codeexec_magic.local.cluster import Cluster, ensure, find, logs, status, stop

@@ -1,4 +1,4 @@
-"""Starts the keeper: lock the folder, leave the caller's process tree, keep the cluster."""
+"""Starts the daemon: lock the folder, leave the caller's process tree, keep the cluster."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from codeexec_magic.errors import CodeExecError
 from codeexec_magic.local.directory import ClusterDirectory
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
 
-#: seconds to wait for the lock of a keeper that neither lives nor lets go
+#: seconds to wait for a lock that is held although no daemon is alive
 LOCK_S: Final = 5.0
 
 
 def main() -> int:
-    """Become the keeper of the folder the environment names.
+    """Become the daemon of the folder the environment names.
 
     Returns:
-        Exit status, in the original process 0 as soon as the keeper holds its lock.
+        Exit status, in the original process 0 as soon as the daemon holds its lock.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
@@ -32,9 +32,9 @@ def main() -> int:
         while time.monotonic() < deadline:
             with contextlib.ExitStack() as held:
                 try:
-                    held.enter_context(home.lock("keeper", timeout=0.05))
+                    held.enter_context(home.lock("daemon", timeout=0.05))
                 except TimeoutError:
-                    # held by somebody quicker, or by a keeper that was just killed: that one lets go in a moment
+                    # another daemon was faster; or the last one was just killed, and its lock is free in a moment
                     found = home.read()
                     if found is not None and found.alive:
                         return 0
@@ -48,8 +48,8 @@ def main() -> int:
 
 def _keep(home: ClusterDirectory, settings: ClusterSettings) -> int:
     before = home.read()
-    home.forget()  # nobody may take what the last keeper said for what this one says
-    # The lock goes along with the fork. The caller reaps us at once and is nobody's parent afterwards: the keeper
+    home.forget()  # clients must not take the state of the previous daemon for ours
+    # The child inherits the lock. The caller reaps this process at once, so that the daemon has no parent there: it
     # belongs to no process tree that a notebook server would sweep away with its kernel.
     if os.fork():
         os._exit(0)

@@ -18,7 +18,7 @@ from codeexec_magic.errors import ClusterStartFailed
 from codeexec_magic.local import server
 from codeexec_magic.local.directory import ClusterDirectory, State, born, tail
 
-#: keepers started in one call before giving up: a second one, should somebody kill the first
+#: how many daemons one call starts before it gives up; the first may be killed by another process
 STARTS: Final = 2
 #: seconds a stop may take: the worker's grace, the server's, and a little
 STOP_S: Final = 20.0
@@ -33,12 +33,12 @@ class Cluster:
 
     broker_url: str
     result_backend: str
-    pid: int  #: of the keeper
+    pid: int  #: of the daemon
     directory: Path
 
     def logs(self) -> list[Path]:
-        """The log files: keeper, server, worker."""
-        return [self.directory / f"{name}.log" for name in ("keeper", "server", "worker")]
+        """The log files: daemon, server, worker."""
+        return [self.directory / f"{name}.log" for name in ("daemon", "server", "worker")]
 
 
 def find() -> Cluster | None:
@@ -57,7 +57,7 @@ def find() -> Cluster | None:
 
 
 def ensure(progress: Progress | None = None, timeout: float = 30.0) -> Cluster:
-    """The running cluster; starts it, or waits for the one that is starting, if need be.
+    """The running cluster; starts it, or waits for a cluster that is starting, if need be.
 
     Args:
         progress: called with one line of text whenever there is something new to say.
@@ -125,7 +125,7 @@ def status() -> dict[str, Any]:
         "server": state.server,
         "answers": server.ping(home.socket),
         "slots": state.slots,
-        "keeper_pid": state.pid,
+        "daemon_pid": state.pid,
         "server_pid": state.server_pid,
         "worker_pid": state.worker_pid,
         "uptime_s": round(time.time() - state.since, 1),
@@ -138,7 +138,7 @@ def logs(lines: int = 50) -> str:
     home = ClusterDirectory.locate()
     if not home.exists():
         return ""
-    names = ("keeper", "server", "worker")
+    names = ("daemon", "server", "worker")
     return "\n".join(f"==> {home.log(name)} <==\n{tail(home.log(name), lines)}\n" for name in names)
 
 
@@ -152,7 +152,7 @@ class _Start:
         self._starts = 0
 
     def run(self) -> Cluster:
-        """Wait until the cluster is ready; start a keeper whenever there is none."""
+        """Wait until the cluster is ready; start a daemon whenever there is none."""
         while True:
             if cluster := _ready(self._home):
                 if self._line:
@@ -171,11 +171,11 @@ class _Start:
         if self._starts and before is not None and before.stage == "failed":
             raise ClusterStartFailed(f"{before.error}; see {self._log(before)}")
         if self._starts == STARTS:
-            raise ClusterStartFailed(f"the keeper died; see {self._home.log('keeper')}")
+            raise ClusterStartFailed(f"the daemon died; see {self._home.log('daemon')}")
         binary = server.find_binary()
         self._say(f"server {binary} ... worker ...")
         self._starts += 1
-        with self._home.log("keeper").open("ab") as log:
+        with self._home.log("daemon").open("ab") as log:
             status = subprocess.run(
                 [sys.executable, "-P", "-m", "codeexec_magic.local"],
                 cwd="/",  # the notebook's folder may hold a redis.py
@@ -187,17 +187,17 @@ class _Start:
                 check=False,
             ).returncode
         if status:
-            last = tail(self._home.log("keeper"), 1).removeprefix("Error: ")
-            raise ClusterStartFailed(f"{last or f'the keeper exited with status {status}'}")
-        self._await_keeper()
+            last = tail(self._home.log("daemon"), 1).removeprefix("Error: ")
+            raise ClusterStartFailed(f"{last or f'the daemon exited with status {status}'}")
+        self._await_daemon()
 
-    def _await_keeper(self) -> None:
-        """Wait for the first word of a keeper that holds its lock, or for its end."""
+    def _await_daemon(self) -> None:
+        """Wait until the new daemon has written its state, or has ended."""
         while self._home.read() is None and time.monotonic() < self._deadline:
-            with contextlib.suppress(TimeoutError), self._home.lock("keeper", 0):
+            with contextlib.suppress(TimeoutError), self._home.lock("daemon", 0):
                 if self._home.read() is None:
-                    last = tail(self._home.log("keeper"), 1).removeprefix("Error: ")
-                    raise ClusterStartFailed(f"the keeper died at once: {last}")
+                    last = tail(self._home.log("daemon"), 1).removeprefix("Error: ")
+                    raise ClusterStartFailed(f"the daemon died at once: {last}")
             time.sleep(_POLL_S)
 
     def _say(self, what: str, last: bool = False) -> None:
@@ -208,14 +208,14 @@ class _Start:
 
     def _missing(self, state: State | None) -> str:
         if state is None:
-            return "the keeper did not start"
+            return "the daemon did not start"
         if state.stage == "stopping":
             return "the last cluster did not end"
         return "the worker did not get ready" if state.answers else "the server did not answer"
 
     def _log(self, state: State | None) -> Path:
         if state is None or state.stage == "stopping":
-            return self._home.log("keeper")
+            return self._home.log("daemon")
         return self._home.log("worker" if state.answers or "worker" in state.error else "server")
 
 
@@ -233,7 +233,7 @@ def _ready(home: ClusterDirectory) -> Cluster | None:
     state = home.read()
     if state is None or state.stage != "ready" or not state.alive or not server.ping(home.socket):
         return None
-    # the keeper takes a moment to notice a death
+    # the daemon takes a moment to notice a death
     if state.worker_pid is None or born(state.worker_pid) != state.worker_born:
         return None
     return _cluster(home, state)
@@ -247,7 +247,7 @@ def _signal(state: State, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(state.pid)
         try:
-            if state.alive:  # asked while we hold the descriptor: the number cannot go to somebody else now
+            if state.alive:  # checked while we hold the descriptor: the pid cannot be given to another process now
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)

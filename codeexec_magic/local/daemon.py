@@ -1,4 +1,4 @@
-"""The keeper: one detached process that owns server and worker, and ends both when nobody needs them."""
+"""The daemon: one detached process that owns server and worker, and ends both when they are no longer used."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from codeexec_magic.local.directory import ClusterDirectory, State, born, tail, 
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
 from codeexec_magic.supervisor import Child, Signals, worker_command
 
-log = logging.getLogger("codeexec.keeper")
+log = logging.getLogger("codeexec.daemon")
 
 #: starts in a row that may fail before the first success, until we give up and say why
 ATTEMPTS: Final = 3
 #: seconds a running cell gets to end when the cluster is stopped
 WORKER_GRACE_S: Final = 5.0
 SERVER_GRACE_S: Final = 10.0
-#: seconds between looks at a worker that is starting, and at one that has long been starting
+#: seconds between checks of a worker that is starting, and of a worker that has been starting for long
 POLL_S: Final = 0.02
 SLOW_POLL_S: Final = 0.5
 #: what the server logs when it cannot read its own data
@@ -92,7 +92,7 @@ class Daemon:
         """Keep the cluster until it is time to stop.
 
         Args:
-            before: what the last keeper said.
+            before: the state that the previous daemon wrote.
 
         Returns:
             Exit status: 0 after an orderly end, 1 when it never got going.
@@ -207,11 +207,11 @@ class Daemon:
     # -- the end
 
     def _unreachable(self) -> bool:
-        """Whether somebody removed or took over our folder, so that nobody can find us any more."""
+        """Whether our state file was removed or replaced, so that clients cannot find this cluster."""
         found = self._home.read()
         if found is not None and found.pid == self._state.pid:
             return False
-        log.warning("the state file is gone: stopping, since nobody can find this cluster any more")
+        log.warning("the state file is gone: stopping, since clients cannot find this cluster")
         return True
 
     def _idle(self) -> bool:
@@ -228,7 +228,7 @@ class Daemon:
 
         own = [pid for pid in (os.getpid(), self._worker.pid) if pid]
         # where the kernel cannot say who is connected, the work alone decides: stopping early costs a restart, no data
-        if socket_clients.strangers(self._home.socket, own):
+        if socket_clients.other_clients(self._home.socket, own):
             return True
         try:
             with self._redis.pipeline(transaction=False) as pipe:
@@ -244,7 +244,7 @@ class Daemon:
             return True
 
     def _leave(self) -> bool:
-        """Announce the end, then look again: somebody may have come between the last look and the announcement."""
+        """Announce the end, then look again: a client may have connected after the last look."""
         self._set(replace(self._state, stage="stopping"))
         if self._in_use():
             self._busy_at = time.monotonic()
@@ -276,13 +276,13 @@ class Daemon:
 
 
 def _end_leftovers(before: State | None) -> None:
-    """End what a killed keeper may have left: its children die with it, but that takes a moment."""
+    """End the children of a daemon that was killed: they die with it, but that takes a moment."""
     if before is None:
         return
     for pid, then in ((before.server_pid, before.server_born), (before.worker_pid, before.worker_born)):
         if pid is None or then is None or born(pid) != then:
             continue
-        log.warning("ending process %d that the last keeper left", pid)
+        log.warning("ending process %d that the last daemon left", pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 5

@@ -26,9 +26,9 @@ LOG_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class State:
-    """What the keeper last said about itself."""
+    """The state that the daemon last wrote."""
 
-    pid: int  #: of the keeper
+    pid: int  #: of the daemon
     born: int  #: its start time in clock ticks, which a later process with the same pid does not share
     stage: str = "starting"  #: starting, ready, stopping or failed
     server: str = ""  #: product and version
@@ -39,12 +39,12 @@ class State:
     answers: bool = False  #: the server has loaded its data
     slots: int = 0
     idle_s: float = 0.0  #: it stops after this long without clients and without work
-    since: float = 0.0  #: epoch seconds of the keeper's start
+    since: float = 0.0  #: epoch seconds of the daemon's start
     error: str = ""  #: why it failed
 
     @property
     def alive(self) -> bool:
-        """Whether that keeper still runs."""
+        """Whether that daemon still runs."""
         return born(self.pid) == self.born
 
 
@@ -63,7 +63,7 @@ class ClusterDirectory:
             path = Path(os.path.abspath(settings.home))  # noqa: PTH100 -- resolve() would follow the links we refuse
             return cls(path, (path,))
         # One cluster per environment and version: cells must find the libraries of the kernel that sent them, and
-        # two versions must not share one worker. The older one stops by itself when nobody uses it any more.
+        # two versions must not share one worker. The older cluster stops by itself when it is no longer used.
         key = hashlib.sha256(f"{sys.prefix}\0{codeexec_magic.__version__}".encode()).hexdigest()[:8]
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         if runtime.startswith("/") and _owner(Path(runtime)) == os.geteuid():
@@ -83,7 +83,7 @@ class ClusterDirectory:
         return self.path / "data"
 
     def log(self, name: str) -> Path:
-        """The log of ``keeper``, ``server`` or ``worker``."""
+        """The log of ``daemon``, ``server`` or ``worker``."""
         return self.path / f"{name}.log"
 
     def create(self) -> None:
@@ -121,7 +121,7 @@ class ClusterDirectory:
         """The state file; None when there is none, or what is there makes no sense."""
         try:
             found = json.loads((self.path / "state.json").read_bytes())
-            # a keeper of another version may say more
+            # a daemon of another version may say more
             return State(**{name: found[name] for name in State.__dataclass_fields__ if name in found})
         except (OSError, ValueError, TypeError):
             return None
@@ -142,7 +142,7 @@ class ClusterDirectory:
         """Hold one of the folder's locks; the kernel releases it when the holder dies, however it dies.
 
         Raises:
-            TimeoutError: somebody else held it all the time.
+            TimeoutError: another process held it all the time.
         """
         deadline = time.monotonic() + timeout
         descriptor = os.open(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -161,7 +161,7 @@ class ClusterDirectory:
 
     def trim_logs(self) -> None:
         """Keep the logs short; they are open for appending, so the writers go on at the new end."""
-        for name in ("keeper", "server", "worker"):
+        for name in ("daemon", "server", "worker"):
             path = self.log(name)
             with contextlib.suppress(OSError):  # a full disk is no reason to end the cluster
                 if path.stat().st_size > LOG_BYTES:

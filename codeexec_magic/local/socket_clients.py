@@ -23,7 +23,7 @@ _MESSAGE: Final = struct.Struct("=BBBBIII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
 
-def strangers(path: Path, own: Iterable[int]) -> int | None:
+def other_clients(path: Path, own: Iterable[int]) -> int | None:
     """How many connections to the server at ``path`` belong to none of the processes ``own``.
 
     The server cannot tell: for it, a worker's connection on a unix socket looks like a kernel's.

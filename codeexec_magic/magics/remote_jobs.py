@@ -99,10 +99,10 @@ class RemoteJobMagics(Magics):
                 before = job.status
                 status = before if before.terminal else job.cancel()
                 if before.terminal:
-                    told = f"had already ended ({WORDS[status][1].lower()})"
+                    outcome = f"had already ended ({WORDS[status][1].lower()})"
                 else:
-                    told = "cancelled" if status is Status.CANCELLED else "is being cancelled"
-                print(f"task {render.short(job.id)} {told}")
+                    outcome = "cancelled" if status is Status.CANCELLED else "is being cancelled"
+                print(f"task {render.short(job.id)} {outcome}")
 
     @options.magic(
         line_magic,
@@ -153,6 +153,6 @@ class RemoteJobMagics(Magics):
 
 
 def _progress(total: int, going: list[JobState], passed: float) -> str:
-    told = Counter(state.status for state in going)
-    parts = [f"{number} {WORDS[status][1].lower()}" for status, number in told.items()]
+    counts = Counter(state.status for state in going)
+    parts = [f"{number} {WORDS[status][1].lower()}" for status, number in counts.items()]
     return f"waiting for {plural(total, 'job')}: {total - len(going)} done, {', '.join(parts)} · {seconds(passed)}"

@@ -69,7 +69,7 @@ def _problem(value: Any, path: str, above: set[int]) -> str:
             parts = [(f"{path}[{key!r}]", item) for key, item in value.items()]
         else:
             parts = [(f"{path}[{i}]", item) for i, item in enumerate(value)]
-        return next((told for where, item in parts if (told := _problem(item, where, above))), "")
+        return next((problem for where, item in parts if (problem := _problem(item, where, above))), "")
     kind = type(value).__name__
     remedy = _REMEDIES.get(kind)
     hint = f": send {remedy.replace('…', path) if '…' in remedy else path + remedy}" if remedy else ""

@@ -511,7 +511,7 @@ def test_cluster_commands(cluster: dict[str, str]) -> None:
     assert "ready after" in finished(cluster, "cluster", "logs", "-n", "100").stdout
     assert finished(cluster, "cluster", "start").stdout == f"running: {shown['broker_url']}\n"
     assert finished(cluster, "cluster", "restart").returncode == 0
-    assert json.loads(finished(cluster, "cluster", "status", "--json").stdout)["keeper_pid"] != shown["keeper_pid"]
+    assert json.loads(finished(cluster, "cluster", "status", "--json").stdout)["daemon_pid"] != shown["daemon_pid"]
 
 
 # -- with workers

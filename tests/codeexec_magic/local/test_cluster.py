@@ -9,18 +9,16 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from support import descendants, missing, process_alive, processes_mentioning, wait_until
+from support import descendants, process_alive, processes_mentioning, wait_until
 
 from codeexec_magic import Client, local
-from codeexec_magic.errors import ClusterStartFailed, ServerNotFound
-from codeexec_magic.local import server
+from codeexec_magic.errors import ClusterStartFailed
 from codeexec_magic.local.directory import ClusterDirectory, born
 
 KERNEL = """
@@ -29,23 +27,6 @@ from codeexec_magic import local
 cluster = local.ensure(lambda line: print(line, flush=True))
 print("pid", cluster.pid, flush=True)
 """
-
-
-@pytest.fixture
-def home(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterDirectory]:
-    """A cluster folder of the test's own; afterwards nothing of the cluster may be left."""
-    try:
-        server.find_binary()
-    except ServerNotFound:
-        missing("a server binary")
-    monkeypatch.setenv("CODEEXEC_HOME", str(short_tmp / "c"))
-    monkeypatch.setenv("CODEEXEC_PRELOAD", "json")
-    for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
-        monkeypatch.delenv(name, raising=False)
-    yield ClusterDirectory.locate()
-    monkeypatch.setenv("CODEEXEC_HOME", str(short_tmp / "c"))
-    local.stop()
-    wait_until(lambda: not members(short_tmp / "c"), 60, "the end of the cluster's processes")
 
 
 def members(path: Path) -> dict[int, str]:
@@ -61,7 +42,7 @@ def connect(cluster: local.Cluster, number: int = 0) -> redis.Redis:
 def pids() -> dict[str, int]:
     """Daemon, server and worker that run now."""
     status = local.status()
-    return {name: status[f"{name}_pid"] for name in ("keeper", "server", "worker")}
+    return {name: status[f"{name}_pid"] for name in ("daemon", "server", "worker")}
 
 
 def kernel(code: str = KERNEL, **options: Any) -> subprocess.Popen[str]:
@@ -101,18 +82,18 @@ def test_adopted_when_alive(home: ClusterDirectory) -> None:
 
 
 def test_kernels_that_start_together_share_one(home: ClusterDirectory) -> None:
-    """Four processes that find nothing at the same moment end up with one keeper and one server."""
+    """Four processes that find nothing at the same moment end up with one daemon and one server."""
     kernels = [kernel() for _ in range(4)]
     said = {one.communicate(timeout=60)[0].strip().split("\n")[-1] for one in kernels}
     assert len(said) == 1
     assert said.pop().startswith("pid ")
     servers = [line for line in members(home.path).values() if "-server" in line]
-    keepers = [line for line in members(home.path).values() if "-m codeexec_magic.local" in line]
-    assert (len(servers), len(keepers)) == (1, 1)
+    daemons = [line for line in members(home.path).values() if "-m codeexec_magic.local" in line]
+    assert (len(servers), len(daemons)) == (1, 1)
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("victim", ["keeper", "server", "worker"])
+@pytest.mark.parametrize("victim", ["daemon", "server", "worker"])
 def test_kill_one_and_go_on(home: ClusterDirectory, victim: str) -> None:
     """After kill -9 of any one of the three the next cell works, and the server still has its data."""
     cluster = local.ensure()
@@ -129,30 +110,30 @@ def test_kill_one_and_go_on(home: ClusterDirectory, victim: str) -> None:
         assert client.lrange("kept", 0, -1) == ["one", "two"]
     with Client() as client:
         assert client.submit("6 * 7", cache=False).result(30).success
-    if victim == "keeper":
-        wait_until(lambda: not any(map(process_alive, before.values())), 5, "the end of what the keeper left")
+    if victim == "daemon":
+        wait_until(lambda: not any(map(process_alive, before.values())), 5, "the end of what the daemon left")
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("victim", ["keeper", "server", "worker"])
+@pytest.mark.parametrize("victim", ["daemon", "server", "worker"])
 def test_open_client_survives_a_kill(home: ClusterDirectory, victim: str) -> None:
     """A client that is connected when a part dies submits its next cell without being told, and at once."""
     with Client() as client:
         assert client.submit("1", cache=False).result(30).success
         before = pids()
         os.kill(before[victim], signal.SIGKILL)
-        dying = before.values() if victim == "keeper" else [before[victim]]
+        dying = before.values() if victim == "daemon" else [before[victim]]
         wait_until(lambda: not any(map(process_alive, dying)), 5, "the end of the victim and what dies with it")
         assert client.submit("2", cache=False).result(30).success
 
 
 @pytest.mark.chaos
-def test_killed_keeper_leaves_nothing(home: ClusterDirectory) -> None:
-    """kill -9 of the keeper takes server and worker along, without any further call."""
-    keeper = local.ensure().pid
-    family = descendants(keeper)
+def test_killed_daemon_leaves_nothing(home: ClusterDirectory) -> None:
+    """kill -9 of the daemon takes server and worker along, without any further call."""
+    daemon = local.ensure().pid
+    family = descendants(daemon)
     assert len(family) > 3  # server and worker, and the worker's sandboxes, which do not mention the folder
-    os.kill(keeper, signal.SIGKILL)
+    os.kill(daemon, signal.SIGKILL)
     wait_until(lambda: not members(home.path), 5, "the end of the cluster's processes")
     wait_until(lambda: not any(map(process_alive, family)), 5, "the end of the sandboxes")
     assert local.find() is None
@@ -201,7 +182,7 @@ def test_stale_files_are_healed(home: ClusterDirectory, state: str) -> None:
     home.create()
     home.socket.touch()
     (home.path / "start.lock").touch()
-    (home.path / "keeper.lock").touch()
+    (home.path / "daemon.lock").touch()
     if state == "garbage":
         (home.path / "state.json").write_text('{"pid": [')
     else:
@@ -263,7 +244,7 @@ def test_waiting_work_keeps_it_up(home: ClusterDirectory, monkeypatch: pytest.Mo
     """A job that waits for its next try counts as work."""
     monkeypatch.setenv("CODEEXEC_IDLE_S", "0.5")
     cluster = local.ensure()
-    log = home.log("keeper")
+    log = home.log("daemon")
     with connect(cluster) as client:
         client.zadd("codeexec:default:running", {"somebody": 2**52})
     with connect(cluster) as client:
@@ -301,7 +282,7 @@ def test_unreadable_data_is_set_aside(home: ClusterDirectory) -> None:
     with connect(local.ensure()) as client:
         assert client.exists("kept") == 0
     assert list((home.path / "data.broken").glob("appendonlydir/*.incr.aof"))
-    assert "cannot read its data" in home.log("keeper").read_text()
+    assert "cannot read its data" in home.log("daemon").read_text()
 
 
 def test_users_modules_shadow_nothing(home: ClusterDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,16 +373,16 @@ def test_logs_are_cut(home: ClusterDirectory) -> None:
 
 
 def test_logs_show_the_end_of_each(home: ClusterDirectory) -> None:
-    """One call shows what keeper, server and worker last said."""
+    """One call shows what daemon, server and worker last said."""
     assert local.logs(5) == ""
     local.ensure()
     text = local.logs(5)
-    assert [text.count(f"{name}.log") for name in ("keeper", "server", "worker")] == [1, 1, 1]
+    assert [text.count(f"{name}.log") for name in ("daemon", "server", "worker")] == [1, 1, 1]
     assert "ready after" in text
 
 
 def test_state_tells_a_recycled_pid(home: ClusterDirectory) -> None:
-    """Only the very process that wrote the state file counts as its keeper."""
+    """Only the very process that wrote the state file counts as its daemon."""
     local.ensure()
     state = home.read()
     assert state is not None
