@@ -1,4 +1,4 @@
-"""Keeps a worker alive: starts it, starts it again after every exit that was not asked for, never outlives its own parent.
+"""Keeps a worker alive: starts it, starts it again after each exit that was not asked for, and ends with its parent.
 
 A Celery worker's main process can die of a lost broker connection alone, so every worker needs this
 supervisor or a similar one (systemd, Kubernetes).
