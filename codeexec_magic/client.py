@@ -6,7 +6,6 @@ nor anything of the worker is imported here.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -15,8 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from codeexec_magic.broker_url import BrokerURL, redact
-from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, Status
-from codeexec_magic.errors import BrokerUnreachable, JobNotFound, LimitTooHigh, QueueFull, UnknownQueue
+from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, Status, decode_request
+from codeexec_magic.errors import BrokerUnreachable, LimitTooHigh, QueueFull, UnknownQueue
 from codeexec_magic.job import Job
 from codeexec_magic.request import asked_limits, build_request, check_code
 from codeexec_magic.settings import Settings
@@ -220,17 +219,14 @@ class Client:
         Raises:
             JobNotFound: no such job.
             BadRequest: the edited code cannot be accepted.
+            DecodeError: its request cannot be read.
         """
         full = find(self.store, task_id)
         request = None
         snapshot = self.store.snapshot(full)
         if code is not None:
             self.check_code(code)
-            try:
-                old = ExecutionRequest.from_dict(json.loads(snapshot.record["request"]))
-            except (KeyError, ValueError):
-                raise JobNotFound(f"job {full} has no readable request") from None
-            request = replace(old, code=code)
+            request = replace(decode_request(snapshot.record.get("request", ""), full), code=code)
         self.store.requeue(full, snapshot.record.get("generation", ""), request)
         return Job(self, full, snapshot.record.get("queue", ""))
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import NoneType
 from typing import Any, Final
 
 from codeexec_magic.errors import DecodeError
@@ -242,15 +243,72 @@ class ExecutionResult:
         # a newer worker may add fields: ignored here, unlike in a request, where one could carry a limit
         names = cls.__dataclass_fields__
         known = {k: v for k, v in _versioned(data, "result").items() if k in names}
+        for name, value in known.items():
+            if not isinstance(value, _RESULT_TYPES.get(name, object)):
+                raise DecodeError(f"result field {name} has the wrong type: {type(value).__name__}")
         try:
             known["status"] = Status(known["status"])
             known["reason"] = Reason(known["reason"])
             known["error"] = ErrorInfo.from_dict(known["error"]) if known.get("error") else None
-            known["attempts"] = tuple(known.get("attempts") or ())
+            known["attempts"] = decode_attempts(known.get("attempts") or ())
             known["outputs"] = tuple(decode_event(event) for event in known.get("outputs") or ())
             return cls(**known)
         except (KeyError, TypeError, ValueError) as err:
             raise DecodeError(f"result does not follow the contract: {err}") from None
+
+
+_NUMBER: Final = (int, float)
+_RESULT_TYPES: Final[Mapping[str, Any]] = {
+    "task_id": str,
+    "code_hash": str,
+    "success": bool,
+    "returncode": (int, NoneType),
+    "execution_time_ms": _NUMBER,
+    "memory_used_mb": (*_NUMBER, NoneType),
+    "retry_count": int,
+    "timestamp": str,
+    "worker_id": (str, NoneType),
+    "verdict": str,
+    "cached": bool,
+    "cached_age_s": (*_NUMBER, NoneType),
+    "cached_from": (str, NoneType),
+    "wait_time_ms": _NUMBER,
+    "queue": str,
+    "attempts": (list, tuple),
+    "limits": dict,
+    "isolation": dict,
+    "truncated": dict,
+    "values": dict,
+    "outputs": (list, tuple),
+}
+
+
+def decode_attempts(entries: Any) -> tuple[dict[str, Any], ...]:
+    """The timeline of a job, oldest run first: each run as an object of texts.
+
+    Raises:
+        DecodeError: not a list of objects.
+    """
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, dict) for entry in entries):
+        raise DecodeError("attempts must be a list of objects")
+    return tuple({name: str(value) for name, value in entry.items()} for entry in entries)
+
+
+def decode_request(text: str, task_id: str) -> ExecutionRequest:
+    """The request as it stands in the record of a job.
+
+    Args:
+        text: JSON.
+        task_id: the job, for the error.
+
+    Raises:
+        DecodeError: it does not follow the contract; the text names the job.
+    """
+    try:
+        return ExecutionRequest.from_dict(json.loads(text))
+    except (DecodeError, ValueError, RecursionError, OverflowError) as err:
+        what = str(err) if isinstance(err, DecodeError) else "it is not JSON"
+        raise DecodeError(f"the request of job {task_id} cannot be read: {what}") from None
 
 
 def stream_text(events: Any, name: str) -> str:

@@ -6,21 +6,20 @@ checks again, so two at once would do no harm.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status, decode_request
 from codeexec_magic.errors import ClusterError, DecodeError, JobNotFound
 from codeexec_magic.store import JobStore, Snapshot
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter
 from codeexec_magic.store.queries import known_queues
-from codeexec_magic.store.snapshot import attempts, iso
+from codeexec_magic.store.snapshot import attempts, iso, number
 from worker.attempt import lost_result, unreadable_result
 
 log = logging.getLogger("codeexec")
@@ -91,7 +90,12 @@ class Reconciler:
         if swept.lost:
             log.warning("sent %d job(s) again whose message was lost", swept.lost)
         for task_id in swept.expired:
-            self._bury(task_id)
+            try:
+                self._bury(task_id)
+            except DecodeError as err:
+                # others wait behind this job: its attempt is not looked at again
+                log.error("job %.40s: %s", task_id, err)
+                self._forget_attempt(task_id)
         self._repair_results(swept.now_ms)
         self._repair_alerts(swept.now_ms)
 
@@ -100,19 +104,19 @@ class Reconciler:
         try:
             snapshot = self.store.snapshot(task_id)
         except JobNotFound:
-            with broker_errors(self.store.url):
-                self.store.redis.zrem(f"{self.store.prefix}running", task_id)
+            self._forget_attempt(task_id)
             return
+        if snapshot.damage:
+            raise DecodeError(snapshot.damage)
         record = snapshot.record
         attempt = record.get("attempt", "")
         if record.get("status") != "running":
-            with broker_errors(self.store.url):
-                self.store.redis.zrem(f"{self.store.prefix}running", task_id)
+            self._forget_attempt(task_id)
             return
-        crashes = int(record.get("crashes", "0")) + 1
+        crashes = number(record, "crashes") + 1
         attempt_record = {
             "worker": record.get("worker", ""),
-            "start": iso(float(record.get("started_at", "0"))),
+            "start": iso(number(record, "started_at")),
             "end": iso(snapshot.now_ms),
             "reason": str(Reason.WORKER_LOST),
             "verdict": "the worker died",
@@ -129,11 +133,16 @@ class Reconciler:
                 log.warning("worker %s died under job %s: running it again", attempt_record["worker"], task_id)
             return
         try:
-            request = ExecutionRequest.from_dict(json.loads(record.get("request", "")))
-        except (DecodeError, ValueError) as err:
-            self._refuse(snapshot, attempt, DecodeError(str(err)))
+            request = decode_request(record.get("request", ""), task_id)
+        except DecodeError as err:
+            self._refuse(snapshot, attempt, err)
             return
         self._poison(snapshot, request, attempt, attempt_record)
+
+    def _forget_attempt(self, task_id: str) -> None:
+        """Take a job that does not run off the list of running ones."""
+        with broker_errors(self.store.url):
+            self.store.redis.zrem(f"{self.store.prefix}running", task_id)
 
     def _refuse(self, snapshot: Snapshot, attempt: str, err: DecodeError) -> None:
         result = unreadable_result(snapshot, err)
@@ -153,13 +162,13 @@ class Reconciler:
         result = lost_result(
             request,
             Status.DEAD_LETTERED,
-            int(record.get("failures", "0")),
+            number(record, "failures"),
             told,
             snapshot.now_ms,
-            int(float(record.get("waited_ms", "0"))),
+            number(record, "waited_ms"),
         )
         result = replace(result, outputs=tuple(self.store.events(request.task_id)))
-        letter = DeadLetter.of(request, result, iso(float(record.get("submitted_at", "0")))).as_dict()
+        letter = DeadLetter.of(request, result, iso(number(record, "submitted_at"))).as_dict()
         verdict, followers = self.store.finish(
             request.task_id,
             attempt,
@@ -188,7 +197,7 @@ class Reconciler:
         for task_id in self._missing(ended):
             try:
                 snapshot = self.store.snapshot(task_id)
-                finished = int(float(snapshot.record.get("finished_at", "0")))
+                finished = number(snapshot.record, "finished_at")
                 if now - finished < 2000 or not snapshot.status.terminal:
                     continue  # its worker is about to
                 self._announce(snapshot.result(self.store.events(snapshot.run_id)), [], None)

@@ -11,6 +11,7 @@ from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import as_json, echo, line, seconds, status, table
 from codeexec_magic.display.tables import first_line
 from codeexec_magic.panel.dashboard import Dashboard, percent
+from codeexec_magic.store import JobState
 from codeexec_magic.store.monitor import Query, read
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
 
@@ -24,7 +25,7 @@ def jobs(broker: str | None, limit: int, json_: bool) -> None:
     with client(broker) as connection:
         found = connection.jobs(limit)
     if json_:
-        as_json([asdict(job) for job in found])
+        as_json([_job_facts(job) for job in found])
     elif not found:
         echo("no jobs")
     else:
@@ -42,6 +43,11 @@ def jobs(broker: str | None, limit: int, json_: bool) -> None:
             for job in found
         ]
         table(("ID", "STATUS", "QUEUE", "RAN", "WAITED", "RUN", "WORKER", "CODE"), rows)
+
+
+def _job_facts(job: JobState) -> dict[str, Any]:
+    facts = asdict(job)
+    return {"task_id": facts.pop("id"), **facts}  # the name that every other command uses
 
 
 @click.command()

@@ -39,6 +39,8 @@ def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> redis.Redis:
         # what the URL says never keeps a caller waiting for longer than it can afford
         "socket_timeout": min(place.options.get("socket_timeout", reply_timeout_s), reply_timeout_s),
         "decode_responses": True,
+        # bytes that are no UTF-8 are shown as escapes: a damaged record must not stop whoever lists it
+        "encoding_errors": "backslashreplace",
         "retry": Retry(ConstantBackoff(0.05), 1),
         "db": place.database,
         "username": place.username,

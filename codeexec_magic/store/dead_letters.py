@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from codeexec_magic.contract import SCHEMA_VERSION, ErrorInfo, ExecutionRequest, ExecutionResult, code_hash
+from codeexec_magic.contract import (
+    SCHEMA_VERSION,
+    ErrorInfo,
+    ExecutionRequest,
+    ExecutionResult,
+    code_hash,
+    decode_attempts,
+)
 from codeexec_magic.errors import DecodeError, JobNotFound
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.jobs import JobStore
@@ -73,7 +81,7 @@ class DeadLetter:
             for name, value in fields.items():
                 if name not in ("error", "attempts", "last_output") and not isinstance(value, str):
                     raise TypeError(f"{name} is no text")
-            fields["attempts"] = _all(dict, fields["attempts"])
+            fields["attempts"] = decode_attempts(fields["attempts"])
             fields["last_output"] = _all(str, fields["last_output"])
             return cls(**fields)
         except (KeyError, TypeError) as err:
@@ -81,16 +89,10 @@ class DeadLetter:
 
 
 def dead_letters(store: JobStore, limit: int = 100) -> list[DeadLetter]:
-    """The newest entries, newest first; what somebody else put into the list and cannot be read is left out."""
+    """The newest entries, newest first. A damaged one is listed by its id; what has no id is left out."""
     with broker_errors(store.url):
         entries: Any = store.redis.lrange(f"{store.bare}dead_letter", 0, limit - 1)
-    letters = []
-    for entry in entries:
-        try:
-            letters.append(DeadLetter.from_dict(_load(entry)))
-        except DecodeError:
-            continue
-    return letters
+    return [letter for entry in entries if (letter := readable(entry)) is not None]
 
 
 def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
@@ -103,7 +105,20 @@ def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
         entry: Any = store.redis.hget(f"{store.prefix}dead_letter:index", task_id)
     if entry is None:
         raise JobNotFound(f"no dead letter {task_id}: it never gave up, or was requeued or dropped")
-    return DeadLetter.from_dict(_load(entry))
+    try:
+        return DeadLetter.from_dict(_load(entry))
+    except DecodeError as err:
+        raise DecodeError(f"the dead letter of job {task_id} is damaged: {err}") from None
+
+
+def readable(entry: str) -> DeadLetter | None:
+    """An entry of the list; one that is damaged or cut has its id and says so; None for an entry without an id."""
+    try:
+        return DeadLetter.from_dict(_load(entry))
+    except DecodeError:
+        found = re.search(r'"task_id":\s*"([^"\\]{1,64})"', entry)
+        verdict = "this dead letter is too large for a list, or damaged: open it"
+        return DeadLetter(found[1], "", "", "", "", None, verdict, (), "", "", ()) if found else None
 
 
 def _all(kind: type, values: Any) -> tuple[Any, ...]:

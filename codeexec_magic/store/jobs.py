@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from codeexec_magic.contract import ExecutionRequest, Status, cache_key, code_hash, retry_policy
-from codeexec_magic.errors import DecodeError, JobNotFound
+from codeexec_magic.contract import ExecutionRequest, Status, cache_key, code_hash, decode_request, retry_policy
+from codeexec_magic.errors import JobNotFound
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.maintenance import Maintenance
 from codeexec_magic.store.replies import Begun, Event, Submission, events_of, pairs, read_events
 from codeexec_magic.store.scripts import dumps, ms
-from codeexec_magic.store.snapshot import Snapshot
+from codeexec_magic.store.snapshot import Snapshot, attempts, number
 
 
 class JobStore(Maintenance):
@@ -71,20 +70,17 @@ class JobStore(Maintenance):
         answer = self.call("begin", task_id, generation, attempt, worker, ms(self.settings.lease_s))
         if answer[0] != "run":
             return str(answer[0])
-        _, request, run, failures, crashes, waited, started, told, submitted = answer
-        try:
-            decoded = json.loads(request)
-        except ValueError:
-            raise DecodeError(f"the request of job {task_id} is not JSON") from None
+        _, request, run, failures, crashes, waited, started, closed, submitted = answer
+        record = {"attempts": closed, "failures": failures, "crashes": crashes, "submitted_at": submitted}
         return Begun(
-            request=ExecutionRequest.from_dict(decoded),
+            request=decode_request(request, task_id),
             run=int(run),
-            failures=int(failures),
-            crashes=int(crashes),
+            failures=number(record, "failures"),
+            crashes=number(record, "crashes"),
             waited_ms=int(float(waited)),
             started_at_ms=int(float(started)),
-            attempts=tuple(json.loads(f"[{told}]")),
-            submitted_at_ms=int(float(submitted)),
+            attempts=attempts(record),
+            submitted_at_ms=number(record, "submitted_at"),
         )
 
     def emit(self, task_id: str, attempt: str, events: Iterable[Mapping[str, Any]], first: int | None = None) -> str:
@@ -187,9 +183,7 @@ class JobStore(Maintenance):
         """Events of the run ``task_id`` after the entry ``after``; waits up to ``block_ms`` for the first one."""
         with broker_errors(self.url):
             answer: Any = self.redis.xread({f"{self.prefix}events:{task_id}": after}, block=block_ms)
-        if not answer:
-            return []
-        return read_events(answer)
+        return read_events(answer) if answer else []
 
 
 def _number(first: int | None) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codeexec_magic.errors import DecodeError
-from codeexec_magic.store.dead_letters import DeadLetter
+from codeexec_magic.store.dead_letters import DeadLetter, readable
 from codeexec_magic.store.jobs import JobStore
 from codeexec_magic.store.queries import WorkerInfo
 from codeexec_magic.store.samples import QueueSample, Sample, decode, ended, from_counters
@@ -144,9 +143,9 @@ def read(store: JobStore, query: Query | None = None) -> Reading:
         up=int(totals[4]),
         counters=_counters(counters),
         samples=tuple(decode(samples)),
-        jobs=tuple(row for one in jobs if (row := _row(one, now)) is not None),
+        jobs=tuple(_row(one, now) for one in jobs),
         more=bool(more),
-        letters=tuple(letter for one in letters if (letter := _letter(one)) is not None),
+        letters=tuple(letter for one in letters if (letter := readable(one)) is not None),
     )
 
 
@@ -171,14 +170,11 @@ def _in_json(text: str) -> str:
     return json.dumps(text)[1:-1]
 
 
-def _row(answer: Any, now: int) -> JobRow | None:
+def _row(answer: Any, now: int) -> JobRow:
     task_id, own, shown, place, listeners, request, result, tail = answer
     record, run = _record(own), _record(shown)
     (run if record.get("leader") else record)["result"] = result
-    try:
-        state = Snapshot(task_id, record, run, int(place), int(listeners), now).state()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # damaged, or written by a newer version
+    state = Snapshot(task_id, record, run, int(place), int(listeners), now).state()
     state = replace(state, code=_code(request), retries=_retries(request))
     return JobRow(state, max(0.0, now / 1000 - state.submitted_at), _last_line(tail))
 
@@ -216,16 +212,6 @@ def _last_line(event: str) -> str:
         return ""
     lines = [line for line in re.split(r"[\r\n]", data["text"][-2000:]) if line.strip()]
     return lines[-1].strip() if lines else ""
-
-
-def _letter(entry: str) -> DeadLetter | None:
-    try:
-        return DeadLetter.from_dict(json.loads(entry))
-    except (ValueError, DecodeError, RecursionError):
-        found = re.search(r'"task_id":\s*"([^"\\]{1,64})"', entry)
-        if found is None:
-            return None
-        return DeadLetter(found[1], "", "", "", "", None, "too large for this list: open it", (), "", "", ())
 
 
 def _counters(flat: Sequence[str]) -> dict[str, int]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codeexec_magic.contract import QUEUES
-from codeexec_magic.errors import DecodeError, JobNotFound
+from codeexec_magic.errors import JobNotFound
 from codeexec_magic.limits import Limits
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.jobs import JobStore
-from codeexec_magic.store.snapshot import JobState
+from codeexec_magic.store.snapshot import JobState, number
 
 #: a worker silent for longer than this does not count as listening (the scripts use the same)
 LISTENING_S = 6.0
@@ -92,7 +92,7 @@ def workers(store: JobStore) -> list[WorkerInfo]:
     found = []
     for (worker, score), record in zip(seen, records, strict=True):
         names = tuple(name for name in record.get("queues", "").split(",") if name)
-        slots, busy = (int(record.get(key, "0") or 0) for key in ("slots", "busy"))
+        slots, busy = (number(record, key) for key in ("slots", "busy"))
         found.append(WorkerInfo(worker, max(0.0, (now - score) / 1000), names, slots, busy, record))
     return found
 
@@ -133,5 +133,5 @@ def find(store: JobStore, prefix: str) -> str:
 def _ceiling(about: str | None) -> Limits | None:
     try:
         return Limits.from_dict(json.loads(about)["ceiling"]) if about else None
-    except (ValueError, KeyError, TypeError, DecodeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None  # an announcement of a newer worker: it enforces its ceiling itself

@@ -67,7 +67,7 @@ def events_of(entries: Any) -> Iterator[Event]:
         DecodeError: an entry is no event.
     """
     for entry_id, fields in entries:
-        yield load_event((fields if isinstance(fields, dict) else pairs(fields))["e"], entry_id)
+        yield load_event((fields if isinstance(fields, dict) else pairs(fields)).get("e", ""), entry_id)
 
 
 def pairs(flat: Any) -> dict[str, str]:

@@ -8,11 +8,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from codeexec_magic.contract import ErrorInfo, ExecutionRequest, ExecutionResult, Reason, Status, decode_event
+from codeexec_magic.contract import (
+    SCHEMA_VERSION,
+    ErrorInfo,
+    ExecutionResult,
+    Reason,
+    Status,
+    decode_attempts,
+    decode_event,
+    decode_request,
+)
 from codeexec_magic.errors import DecodeError
 
 #: a requeue by hand leaves words here that are no reason of an attempt
 _REASONS = frozenset(str(reason) for reason in Reason)
+_STATUSES = frozenset(str(status) for status in Status)
+_YEAR_10000_MS = 253_402_300_800_000
 
 
 @dataclass(frozen=True)
@@ -79,28 +90,41 @@ class Snapshot:
         return "cached_age_ms" in self.record
 
     @property
+    def damage(self) -> str:
+        """What makes the record unreadable, in words that name the job; empty for a sound record."""
+        status = self.record.get("status")
+        return "" if status in _STATUSES else f"the record of job {self.id} is damaged: its status is {status!r:.60}"
+
+    @property
     def status(self) -> Status:
-        """The job's own outcome, else where its run stands."""
+        """The job's own outcome, else where its run stands. A job with a damaged record has failed."""
+        if self.damage:
+            return Status.FAILED
         own = Status(self.record["status"])
-        if own.terminal or not self.shown:
+        shown = self.shown.get("status")
+        if own.terminal or shown not in _STATUSES:
             return own
-        shared = Status(self.shown["status"])
+        shared = Status(shown)
         return own if shared.terminal else shared
 
     def state(self) -> JobState:
         """The snapshot for people."""
         record, run, status = self.record, self.run, self.status
-        request = _request(record)
+        try:
+            request = decode_request(record.get("request", ""), self.id)
+        except DecodeError:
+            request = None  # the job list reads records without their requests
         result = _json_object(run.get("result"))
         waited = _waited_ms(run, status, self.now_ms)
         if status is Status.RUNNING:
-            ran = max(0, self.now_ms - _ms(run, "started_at"))
+            ran = max(0, self.now_ms - number(run, "started_at"))
         elif "execution_time_ms" in result:
-            ran = int(result["execution_time_ms"])
+            ran = number(result, "execution_time_ms")
         else:
             ran = _last_run_ms(run)
-        due = max(0, _ms(run, "due_at") - self.now_ms) / 1000 if status is Status.RETRYING else None
+        due = max(0, number(run, "due_at") - self.now_ms) / 1000 if status is Status.RETRYING else None
         reason = run.get("reason") if not record.get("leader") or status.terminal else record.get("reason")
+        level = _json_object(result.get("isolation")).get("level")
         return JobState(
             id=self.id,
             status=status,
@@ -111,45 +135,72 @@ class Snapshot:
             position=self.position if status is Status.QUEUED and self.position else None,
             listeners=self.listeners,
             worker=run.get("worker") or None,
-            attempt=_ms(run, "runs"),
+            attempt=number(run, "runs"),
             retries=request.retries if request else 0,
-            failures=_ms(run, "failures"),
-            crashes=_ms(run, "crashes"),
+            failures=number(run, "failures"),
+            crashes=number(run, "crashes"),
             next_try_in_s=due,
-            submitted_at=_ms(record, "submitted_at") / 1000,
+            submitted_at=number(record, "submitted_at") / 1000,
             waited_s=0.0 if self.cached else waited / 1000,
             ran_s=ran / 1000,
             cached=self.cached,
-            cached_age_s=_ms(record, "cached_age_ms") / 1000 if self.cached else None,
+            cached_age_s=number(record, "cached_age_ms") / 1000 if self.cached else None,
             cached_from=record.get("leader") if self.cached else None,
             follows=None if self.cached else record.get("leader") or None,
-            reason=Reason(reason) if reason in _REASONS else None,
-            verdict=str(result.get("verdict", "")),
-            isolation_level=_json_object(result.get("isolation")).get("level"),
+            reason=Reason.INTERNAL if self.damage else Reason(reason) if reason in _REASONS else None,
+            verdict=self.damage or str(result.get("verdict", "")),
+            isolation_level=level if isinstance(level, int) else None,
             cancelling="cancel" in record and not status.terminal,
             attempts=attempts(run),
         )
 
     def result(self, events: Iterable[Mapping[str, Any]] = ()) -> ExecutionResult:
-        """The outcome, with the output events of its last attempt.
+        """The outcome, with the output events of its last attempt; one that cannot be read is a failure that says so.
 
         Raises:
-            DecodeError: the job has not ended, or its record is damaged.
+            DecodeError: the job has not ended.
         """
         if not self.status.terminal:
             raise DecodeError(f"job {self.id} has not ended")
         outputs = last_attempt(events)
-        stored = _json_object(self.run.get("result"))
-        if not stored or not Status(self.run.get("status", "queued")).terminal:
+        if self.damage:
+            return self._damaged(self.damage)
+        if self.status is Status.CANCELLED and not (self.run.get("result") and self._run_ended):
             return self._unrun(outputs)
+        if not self.run.get("result"):
+            return self._damaged(f"the record of job {self.id} holds no outcome")
+        stored = _json_object(self.run["result"])
         stored |= {"task_id": self.id, "outputs": outputs, "status": str(self.status)}
         if self.record.get("leader"):
             stored["cached_from"] = self.run_id
         if self.cached:
-            age = _ms(self.record, "cached_age_ms") / 1000
+            age = number(self.record, "cached_age_ms") / 1000
             stored |= {"cached": True, "cached_age_s": age, "wait_time_ms": 0}
-            stored["timestamp"] = iso(_ms(self.record, "finished_at"))
-        return ExecutionResult.from_dict(stored)
+            stored["timestamp"] = iso(number(self.record, "finished_at"))
+        try:
+            return ExecutionResult.from_dict({"schema": SCHEMA_VERSION, **stored})
+        except DecodeError as err:
+            return self._damaged(f"the record of job {self.id} is damaged: {err}")
+
+    @property
+    def _run_ended(self) -> bool:
+        status = self.run.get("status")
+        return status in _STATUSES and Status(status).terminal
+
+    def _damaged(self, what: str) -> ExecutionResult:
+        """The outcome of a job whose record cannot be read."""
+        return ExecutionResult(
+            task_id=self.id,
+            code_hash=self.record.get("code_hash", ""),
+            success=False,
+            status=Status.FAILED,
+            reason=Reason.INTERNAL,
+            timestamp=iso(number(self.record, "finished_at")),
+            error=ErrorInfo("DecodeError", what),
+            verdict=what,
+            queue=self.record.get("queue", ""),
+            attempts=attempts(self.record),
+        )
 
     def _unrun(self, outputs: Sequence[Mapping[str, Any]]) -> ExecutionResult:
         """The outcome of a job that ended while no worker held it."""
@@ -162,9 +213,9 @@ class Snapshot:
             code_hash=record.get("code_hash", ""),
             success=False,
             status=self.status,
-            reason=Reason(record.get("reason") or Reason.CANCELLED),
-            retry_count=_ms(record, "failures"),
-            timestamp=iso(_ms(record, "finished_at")),
+            reason=Reason.CANCELLED,
+            retry_count=number(record, "failures"),
+            timestamp=iso(number(record, "finished_at")),
             error=ErrorInfo("RemoteCancelled", verdict),
             verdict=verdict,
             wait_time_ms=_waited_ms(record, self.status, self.now_ms),
@@ -188,10 +239,9 @@ def last_attempt(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], .
 def attempts(record: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
     """The closed attempts, oldest first."""
     try:
-        told = json.loads(f"[{record.get('attempts', '')}]")
-    except (ValueError, RecursionError):
+        return decode_attempts(json.loads(f"[{record.get('attempts', '')}]"))
+    except (ValueError, RecursionError):  # a DecodeError is a ValueError
         return ()
-    return tuple(one for one in told if isinstance(one, dict))
 
 
 def load_event(text: str, entry_id: str) -> dict[str, Any]:
@@ -214,40 +264,40 @@ def iso(ms: float) -> str:
 
 def _waited_ms(run: Mapping[str, str], status: Status, now_ms: int) -> int:
     """How long a run waited in its queue so far; one that was cancelled there waited until then."""
-    waited = _ms(run, "waited_ms")
+    waited = number(run, "waited_ms")
     if status is Status.QUEUED:
-        return waited + max(0, now_ms - _ms(run, "queued_at"))
-    if status.terminal and _ms(run, "queued_at") > _ms(run, "started_at"):
-        return waited + max(0, _ms(run, "finished_at") - _ms(run, "queued_at"))
+        return waited + max(0, now_ms - number(run, "queued_at"))
+    if status.terminal and number(run, "queued_at") > number(run, "started_at"):
+        return waited + max(0, number(run, "finished_at") - number(run, "queued_at"))
     return waited
 
 
 def _last_run_ms(run: Mapping[str, str]) -> int:
-    """How long the last attempt ran of a job that waits for another, or was cancelled while it did."""
-    told = attempts(run)
+    """How long the last attempt ran, for a job that waits for its next attempt or was cancelled while it waited."""
+    closed = attempts(run)
     try:
-        start, end = (datetime.fromisoformat(str(told[-1][name])) for name in ("start", "end"))
-    except (IndexError, KeyError, ValueError):
+        start, end = (datetime.fromisoformat(closed[-1][name]) for name in ("start", "end"))
+        return max(0, round((end - start).total_seconds() * 1000))
+    except (IndexError, KeyError, ValueError, TypeError, OverflowError):
         return 0
-    return max(0, round((end - start).total_seconds() * 1000))
-
-
-def _request(record: Mapping[str, str]) -> ExecutionRequest | None:
-    try:
-        return ExecutionRequest.from_dict(json.loads(record.get("request", "")))
-    except (DecodeError, ValueError):
-        return None
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _ms(record: Mapping[str, str], name: str) -> int:
+def number(record: Mapping[str, Any], name: str) -> int:
+    """A time or count in a record, at least 0; a value that is no number, or beyond the year 9999, counts as 0.
+
+    Args:
+        record: of a job, or its result.
+        name: of the field.
+    """
     try:
-        return int(float(record.get(name) or 0))
-    except (ValueError, OverflowError):
+        value = int(float(record.get(name) or 0))
+    except (ValueError, TypeError, OverflowError):
         return 0
+    return value if 0 <= value < _YEAR_10000_MS else 0
 
 
 def _json_object(value: Any) -> dict[str, Any]:

@@ -254,7 +254,7 @@ def test_jobs_are_listed(codeexec: Codeexec, client: Client) -> None:
     assert [line.split()[0] for line in out.splitlines()[1:]] == [jobs[2].id[:8], jobs[1].id[:8]]
     assert "x = 2" in out
     listed = json.loads(codeexec(*broker, "jobs", "--json")[1])
-    assert [job["id"] for job in listed] == [job.id for job in reversed(jobs)]
+    assert [job["task_id"] for job in listed] == [job.id for job in reversed(jobs)]
     assert listed[0]["status"] == "queued"
 
 

@@ -3,6 +3,7 @@
 even_when_full()
 local id, generation, attempt, worker, lease = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local record = job_key(id)
+if redis.call('EXISTS', record) == 1 and not is_record(id) then return {'unknown'} end
 local h = redis.call('HMGET', record, 'status', 'generation', 'attempt', 'queue', 'queued_at', 'request')
 local status = h[1]
 if not status then return {'unknown'} end
@@ -14,14 +15,15 @@ if status == 'running' then
 elseif status ~= 'queued' then
   return {'stale', h[2]}
 else
-  redis.call('ZREM', queued_key(h[4]), id)
-  local runs = redis.call('HINCRBY', record, 'runs', 1)
-  local waited = math.max(0, now - h[5])
-  redis.call('HINCRBY', record, 'waited_ms', waited)
-  observe('wait', h[4], waited)
+  local queue = h[4] or ''
+  redis.call('ZREM', queued_key(queue), id)
+  local runs = bump(id, 'runs', 1)
+  local waited = math.max(0, now - (tonumber(h[5]) or now))
+  bump(id, 'waited_ms', waited)
+  observe('wait', queue, waited)
   redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now, 'sent', 0)
   emit(id, '{"type":"status","status":"running","attempt":' .. runs .. ',"worker":' .. cjson.encode(worker) .. ',"at":' .. now .. '}')
 end
 redis.call('ZADD', P .. 'running', now + lease, id)
 local r = redis.call('HMGET', record, 'runs', 'failures', 'crashes', 'waited_ms', 'started_at', 'attempts', 'submitted_at')
-return {'run', h[6], r[1], r[2] or 0, r[3] or 0, r[4], r[5], r[6] or '', r[7]}
+return {'run', h[6] or '', r[1], r[2] or 0, r[3] or 0, r[4], r[5], r[6] or '', r[7] or ''}

@@ -17,6 +17,20 @@ local function events_key(id) return P .. 'events:' .. id end
 local function queued_key(queue) return P .. 'queued:' .. queue end
 local function messages_key(queue) return BARE .. queue end
 
+-- Records may be damaged by others who have the server's password: such a record must not stop a script that works on
+-- many jobs. A key of another type reads as a hash without any field that counts, a counter that is no number as 0.
+local function is_record(id) return redis.call('TYPE', job_key(id)).ok == 'hash' end
+local function read_hash(key)
+  local ok, h = pcall(redis.call, 'HGETALL', key)
+  return ok and h or {'status', 'not a hash'}
+end
+local function bump(id, field, by)
+  local ok, value = pcall(redis.call, 'HINCRBY', job_key(id), field, by)
+  if ok then return value end
+  redis.call('HSET', job_key(id), field, by)
+  return by
+end
+
 local function count(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
 
 -- A server at its memory limit refuses every command that may need more, unless its script has written already. A queue
@@ -56,7 +70,7 @@ end
 -- At the front go jobs whose worker died or shut down: they had been next already. The index keeps the order of the
 -- messages, so that the job next in line always has the lowest score.
 local function publish(id, queue, label, front)
-  local generation = redis.call('HINCRBY', job_key(id), 'generation', 1)
+  local generation = bump(id, 'generation', 1)
   redis.call('HSET', job_key(id), 'status', 'queued', 'queued_at', now, 'attempt', '')
   local score = clock[1] * 1000 + clock[2] / 1000  -- finer than a millisecond: ties would lose the order
   if front then
@@ -71,7 +85,7 @@ local function publish(id, queue, label, front)
   local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
   local shown = cjson.encode("('" .. id .. "', " .. generation .. ')')
   redis.call(front and 'RPUSH' or 'LPUSH', messages_key(queue), '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
-    .. '"headers":{"lang":"py","task":"codeexec.execute","id":"' .. id .. '","shadow":' .. cjson.encode(label)
+    .. '"headers":{"lang":"py","task":"codeexec.execute","id":"' .. id .. '","shadow":' .. cjson.encode(label or '')
     .. ',"eta":null,"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"' .. id
     .. '","parent_id":null,"argsrepr":' .. shown .. ',"kwargsrepr":"{}","origin":"codeexec","ignore_result":true,'
     .. '"replaced_task_nesting":0,"stamped_headers":null,"stamps":{}},"properties":{"correlation_id":"' .. id

@@ -12,6 +12,7 @@ local shared_with, EVENTS = ARGV[18], 20
 local record = job_key(id)
 local h = redis.call('HMGET', record, 'attempt', 'queue', 'label', 'attempts', 'cache_key', 'runs', 'started_at', 'cancel',
   'sent', 'closed', 'closed_as', 'retry_policy')
+local queue, runs = h[2] or '', string.format('%d', tonumber(h[6] or '') or 0)
 if attempt == '' then return {'fenced'} end
 -- the same word by the same holder; a reconciler's close of its attempt is not its own
 local close = ARGV[5] .. ':' .. attempt .. ':' .. action .. ':' .. status .. ':' .. reason
@@ -35,10 +36,10 @@ if ARGV[10] ~= '' then
   local told = h[4] and h[4] ~= '' and (h[4] .. ',') or ''
   redis.call('HSET', record, 'attempts', told .. ARGV[10])
 end
-if charge ~= 'none' then redis.call('HINCRBY', record, charge, 1) end
+if charge ~= 'none' then bump(id, charge, 1) end
 redis.call('HSET', record, 'reason', reason)
-count('attempts:' .. h[2] .. ':' .. reason)
-if h[7] then observe('run', h[2], math.max(0, now - h[7])) end
+count('attempts:' .. queue .. ':' .. reason)
+if tonumber(h[7] or '') then observe('run', queue, math.max(0, now - h[7])) end
 
 if action ~= 'end' and h[8] then
   -- the user cancelled it while its worker died or shut down, or just before a retry: it does not run again
@@ -50,9 +51,9 @@ if action ~= 'end' and h[8] then
 end
 
 if action == 'again' then
-  if charge == 'none' then redis.call('HINCRBY', record, 'runs', -1) end
-  publish(id, h[2], h[3], true)
-  emit(id, '{"type":"status","status":"queued","reason":"' .. reason .. '","attempt":' .. h[6] .. ',"at":' .. now .. '}')
+  if charge == 'none' then bump(id, 'runs', -1) end
+  publish(id, queue, h[3], true)
+  emit(id, '{"type":"status","status":"queued","reason":"' .. reason .. '","attempt":' .. runs .. ',"at":' .. now .. '}')
   count('requeued:' .. reason)
   return {closed_as('queued')}
 end
@@ -61,7 +62,7 @@ if action == 'retry' then
   local due = now + tonumber(ARGV[11])
   redis.call('HSET', record, 'status', 'retrying', 'due_at', due, 'attempt', '')
   redis.call('ZADD', P .. 'retrying', due, id)
-  emit(id, '{"type":"status","status":"retrying","reason":"' .. reason .. '","attempt":' .. h[6]
+  emit(id, '{"type":"status","status":"retrying","reason":"' .. reason .. '","attempt":' .. runs
     .. ',"next_try_in_s":' .. (tonumber(ARGV[11]) / 1000) .. ',"at":' .. now .. '}')
   -- also frees the slot for identical cells: a later submission does not wait for the next try of this one
   hand_over(id, h[12] or '')

@@ -29,7 +29,7 @@ end
 local workers = {}
 local found = redis.call('ZREVRANGE', P .. 'workers', 0, Q.workers - 1, 'WITHSCORES')
 for i = 1, #found, 2 do
-  local about = redis.call('HGETALL', P .. 'worker:' .. found[i])
+  local about = read_hash(P .. 'worker:' .. found[i])
   if #about > 0 then table.insert(workers, {found[i], found[i + 1], about}) end
 end
 
@@ -85,7 +85,7 @@ local function row(id, h)
   local shown = {}
   if leader then
     run = leader
-    shown = redis.call('HMGET', job_key(leader), unpack(FIELDS))
+    if is_record(leader) then shown = redis.call('HMGET', job_key(leader), unpack(FIELDS)) end
   end
   local place = h[2] and redis.call('ZRANK', queued_key(h[2]), run)
   local tail = ''
@@ -93,14 +93,18 @@ local function row(id, h)
     local last = redis.call('XREVRANGE', events_key(run), '+', '-', 'COUNT', 1)
     if last[1] and #last[1][2][2] <= 2 * LARGE then tail = last[1][2][2] end
   end
-  return {id, h, shown, place and place + 1 or 0, h[2] and listeners[h[2]] or 0, head(key), small(job_key(run), 'result'), tail}
+  return {id, h, shown, place and place + 1 or 0, h[2] and listeners[h[2]] or 0, head(key), is_record(run) and small(job_key(run), 'result') or '', tail}
 end
 
 local jobs, passed, more = {}, 0, 0
 local ids, before = candidates()
 for _, id in ipairs(ids) do
-  local h = redis.call('HMGET', job_key(id), unpack(FIELDS))
-  if matches(id, h) then
+  local there = redis.call('EXISTS', job_key(id)) == 1
+  local h = is_record(id) and redis.call('HMGET', job_key(id), unpack(FIELDS)) or {there and 'not a hash'}
+  if there and not h[1] then h[1] = 'missing' end  -- damaged: its readers say so
+  if there and not is_record(id) then
+    table.insert(jobs, {id, h, {}, 0, 0, '', '', ''})
+  elseif matches(id, h) then
     passed = passed + 1
     if passed > before then
       if #jobs == Q.limit then

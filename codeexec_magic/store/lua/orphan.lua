@@ -4,7 +4,7 @@
 even_when_full()
 local found = 0
 for _, id in ipairs(redis.call('ZRANGE', P .. 'running', 0, -1)) do
-  local attempt = redis.call('HGET', job_key(id), 'attempt')
+  local attempt = is_record(id) and redis.call('HGET', job_key(id), 'attempt')
   if attempt and string.sub(attempt, 1, #ARGV[3]) == ARGV[3] then
     redis.call('ZADD', P .. 'running', 0, id)  -- by word, not by time: no doubt about clocks prolongs it
     found = found + 1

@@ -3,7 +3,7 @@
 local id, request = ARGV[3], ARGV[4]
 local record = job_key(id)
 local h = redis.call('HMGET', record, 'status', 'queue', 'label', 'generation')
-if not h[1] then return 'unknown' end
+if not h[1] or not h[2] then return 'unknown' end
 if h[1] == 'succeeded' then return 'succeeded' end
 if not TERMINAL[h[1]] or (h[4] or '') ~= ARGV[6] then return 'alive' end
 undead(id)

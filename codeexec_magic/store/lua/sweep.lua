@@ -22,7 +22,7 @@ if before - now > 1000 then
     for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, now - before, id) end
   end
   for _, id in ipairs(redis.call('ZRANGE', P .. 'retrying', 0, -1)) do
-    redis.call('HINCRBY', job_key(id), 'due_at', now - before)
+    if is_record(id) then bump(id, 'due_at', now - before) end
   end
 end
 
@@ -36,6 +36,7 @@ if doubt or not told or now - before > math.max(0.75 * lease, 3000) then
 end
 
 local function send_again(id)
+  if not is_record(id) then return false end
   local h = redis.call('HMGET', job_key(id), 'queue', 'label')
   if h[1] then publish(id, h[1], h[2]) end
   return h[1]
@@ -62,7 +63,7 @@ for i = QUEUES, #ARGV do
       local message = cjson.decode(head)
       return message.headers.id, message.properties.delivery_tag
     end)
-    local score = ok and type(id) == 'string' and redis.call('ZSCORE', queued_key(queue), id)
+    local score = ok and type(id) == 'string' and is_record(id) and redis.call('ZSCORE', queued_key(queue), id)
     -- a message of a job that no longer waits, or waits again further back, or none of ours: the next worker drops it,
     -- look again then
     if score and tag ~= id .. ':' .. (redis.call('HGET', job_key(id), 'generation') or '') then score = nil end
@@ -70,7 +71,7 @@ for i = QUEUES, #ARGV do
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', string.format('(%.17g', limit), 'LIMIT', 0, 100)) do
     redis.call('ZREM', queued_key(queue), id)
-    if redis.call('HGET', job_key(id), 'status') == 'queued' and send_again(id) then lost = lost + 1 end
+    if is_record(id) and redis.call('HGET', job_key(id), 'status') == 'queued' and send_again(id) then lost = lost + 1 end
   end
 end
 if due > 0 then count('retries_sent', due) end

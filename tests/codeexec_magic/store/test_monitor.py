@@ -213,7 +213,7 @@ def test_no_value_of_a_record_stops_a_reading(store: JobStore, value: str) -> No
 
 
 def test_hostile_and_broken_records(store: JobStore) -> None:
-    """What cannot be read is left out or cut; nothing raises."""
+    """What cannot be read is named or cut; nothing raises."""
     large = submit(store, "x = '" + "y" * 500_000 + "'")
     finish(store, submit(store, "z = '" + "\\" * 200_000 + "'"), Status.DEAD_LETTERED, Reason.CPU)
     store.redis.hset(f"{store.prefix}job:broken", mapping={"status": "nonsense", "queue": QUEUE})
@@ -223,10 +223,12 @@ def test_hostile_and_broken_records(store: JobStore) -> None:
     store.redis.hset(f"{store.prefix}counters", "submitted", "many")
     reading = read(store, Query(samples=10))
     found = {row.state.id: row.state.code for row in reading.jobs}
-    assert "broken" not in found
+    assert "job broken is damaged" in next(row.state.verdict for row in reading.jobs if row.state.id == "broken")
     assert found[large].startswith("x = 'yyy")
     assert len(found[large]) < 2000
-    assert [letter.verdict for letter in reading.letters] == ["too large for this list: open it"]
+    assert [letter.verdict for letter in reading.letters] == [
+        "this dead letter is too large for a list, or damaged: open it"
+    ]
     assert reading.samples == ()
 
 
