@@ -22,6 +22,7 @@ class Limits:
     cpu_s: float = 120.0  #: processor seconds of the tree
     memory_mb: int = 1024  #: memory of the tree, tmpfs files included
     processes: int = 10  #: processes of the tree
+    tasks: int = 256  #: threads of all its processes together
     file_mb: int = 100  #: size of one file
     disk_mb: int = 512  #: all files together
     inodes: int = 20_000  #: number of files
@@ -54,6 +55,22 @@ class Limits:
     def above(self, ceiling: Limits) -> list[str]:
         """Names of the limits that ask for more than ``ceiling``."""
         return [name for name, value in vars(self).items() if value > getattr(ceiling, name)]
+
+
+def named_limit(text: str) -> tuple[str, float]:
+    """One limit as people write it, ``NAME=N``.
+
+    Raises:
+        ValueError: there is no such limit, or it is no number; the message says what there is.
+    """
+    name, sign, number = text.replace(" ", "").partition("=")
+    if name not in Limits.__dataclass_fields__:
+        raise ValueError(f"unknown limit {name!r}: there are {', '.join(Limits.__dataclass_fields__)}")
+    try:
+        value = float(number)
+        return name, int(value) if value == int(value) else value
+    except (ValueError, OverflowError):
+        raise ValueError(f"limit {name}{sign}{number}: write a number, like {name}=20") from None
 
 
 def known_fields(cls: Any, data: Any, what: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from codeexec_magic.cli.terminal import as_json, note
 from codeexec_magic.contract import QUEUE_DEFAULT
 from codeexec_magic.errors import BadOption, JobTimeout
 from codeexec_magic.job import Job
+from codeexec_magic.limits import named_limit
 from codeexec_magic.quantities import megabytes, seconds
 
 #: seconds a cancelled job may take to end before we leave it to the worker
@@ -29,6 +30,14 @@ CANCEL_S = 5.0
     "--memory", type=Quantity(megabytes), metavar="SIZE", help="Limit of the whole process tree, like 512MB or 2GB."
 )
 @click.option(
+    "--limit",
+    "limits",
+    type=Quantity(named_limit),
+    multiple=True,
+    metavar="NAME=N",
+    help="Any other limit, like processes=20; may be repeated.",
+)
+@click.option(
     "--retries", type=click.IntRange(0, 100), help="Runs after a first failure [CODEEXEC_RETRIES; default: 3]."
 )
 @click.option("--no-cache", is_flag=True, help="Neither take nor store a cached result.")
@@ -41,6 +50,7 @@ def run(
     queue: str,
     timeout: float | None,
     memory: int | None,
+    limits: tuple[tuple[str, float], ...],
     retries: int | None,
     no_cache: bool,
     refresh: bool,
@@ -59,6 +69,7 @@ def run(
             queue=queue,
             timeout=timeout,
             memory_mb=memory,
+            limits=dict(limits),
             retries=retries,
             cache="off" if no_cache else "refresh" if refresh else "use",
             label="stdin" if file == "-" else Path(file).name,

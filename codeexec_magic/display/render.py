@@ -97,7 +97,8 @@ def advice(state: JobState, *, embedded: bool = False) -> list[str]:
                 else f"`celery -A worker.app worker -Q {one_line(state.queue, 40)}`"
             )
         )
-    if state.verdict and state.reason not in (Reason.OK, Reason.ERROR, Reason.CANCELLED):
+    repeats = state.reason is Reason.CANCELLED or state.verdict.startswith("error: ")
+    if state.verdict and not repeats:  # a limit may be behind an error, and behind what a success left out
         lines.append(one_line(state.verdict, 300))
     if state.status is Status.RUNNING and state.crashes:
         lines.append(f"{plural(state.crashes, 'worker')} died under this job; it runs again")

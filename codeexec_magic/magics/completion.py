@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 #: values worth offering; any number may be typed
-_EXAMPLES = {"--timeout": ("30", "60", "300"), "--memory": ("512MB", "1GB", "2GB"), "--retries": ("0", "1", "3")}
+_EXAMPLES = {
+    "--timeout": ("30", "60", "300"),
+    "--memory": ("512MB", "1GB", "2GB"),
+    "--limit": ("processes=20", "tasks=512", "disk_mb=1024"),
+    "--retries": ("0", "1", "3"),
+}
 
 
 class Completion:

@@ -15,6 +15,7 @@ from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
 from codeexec_magic import quantities
 from codeexec_magic.display.sanitize import HtmlMode
+from codeexec_magic.limits import Limits, named_limit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +41,7 @@ def _argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
 memory_mb = _argument_type(quantities.megabytes)
 duration = _argument_type(quantities.seconds)
 count = _argument_type(quantities.count)
+limit = _argument_type(named_limit)
 
 
 def durations(text: str) -> list[float]:
@@ -89,6 +91,14 @@ REMOTE_EXEC: tuple[Argument, ...] = (
         help="soft time limit in seconds: SoftTimeLimitExceeded is raised in the cell; 30 s later it is killed",
     ),
     option("--memory", metavar="SIZE", type=memory_mb, help="memory limit of all the cell's processes: 512MB, 2GB"),
+    option(
+        "--limit",
+        metavar="NAME=N",
+        dest="limits",
+        type=limit,
+        action="append",
+        help=f"any other limit, like processes=20; there are {', '.join(Limits.__dataclass_fields__)}",
+    ),
     option(
         "--retries",
         metavar="N",

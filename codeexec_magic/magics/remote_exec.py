@@ -113,6 +113,7 @@ class RemoteExecMagics(Magics):
             queue=args.queue or self.queue,
             timeout=args.timeout or self.timeout,
             memory_mb=memory,
+            limits=dict(args.limits or ()),
             retries=self.retries if args.retries is None else args.retries,
             retry_waits=args.retry_waits,
             cache=args.cache or self.cache,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,10 @@ from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LIST_CAP: Final = 256
+#: part of the memory limit below which a peak does not explain a MemoryError
+_NEARLY: Final = 0.8
+#: memory that a cell needs beside what it asked for, in parts of it
+_MARGIN: Final = 1.125
 #: characters kept of a traceback; the runner keeps to less by itself
 _TRACEBACK_CAP: Final = 256 << 10
 
@@ -51,7 +57,8 @@ def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
     if code is None and end and not evidence.get("kill"):
         code = end["code"]  # cut in its exit phase: the cell itself had ended
     reason = _reason(evidence, end, code, limits)
-    error = _error(end) if end and end["status"] == "error" else None
+    crowd = _crowd(evidence, limits, end)
+    error = _error(end, crowd if reason is Reason.ERROR else "") if end and end["status"] == "error" else None
     if reason is Reason.CANCELLED:
         error = None
     peak = evidence.get("peak") or 0
@@ -60,9 +67,7 @@ def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
         success=reason is Reason.OK,
         returncode=code,
         error=error,
-        verdict="; ".join(
-            filter(None, [_verdict(reason, evidence, limits, code, error), _crowd(evidence, limits, end)])
-        ),
+        verdict="; ".join(filter(None, [crowd, _verdict(reason, evidence, limits, code, error)])),
         execution_time_ms=round(float(evidence.get("elapsed_s") or 0.0) * 1000),
         memory_used_mb=round(peak / (1 << 20), 1) if peak else None,
         cpu_time_ms=round(float(evidence.get("cpu_s") or 0.0) * 1000),
@@ -114,8 +119,8 @@ def _verdict(
         evidence = {**evidence, "full": "file_mb"}
     if reason in (Reason.MEMORY, Reason.TIMEOUT, Reason.CPU, Reason.OUTPUT, Reason.DISK):
         return _limit_verdict(reason, evidence, limits, after, from_error=error is not None)
-    if reason is Reason.SIGNAL and code is not None:
-        return f"signal: the cell's process was killed by {_signal_name(-code)}"
+    if reason is Reason.SIGNAL:
+        return _signal_verdict(detail, code)
     if reason is Reason.EXIT:
         early = "" if evidence.get("end") else " before the cell's end"
         return f"exit: the process exited with status {code}{early}"
@@ -134,19 +139,28 @@ def _verdict(
 
 
 def _crowd(evidence: Mapping[str, Any], limits: Limits, end: Mapping[str, Any] | None) -> str:
-    """What the limit of processes did, by the kernel's count or, where nobody counts, by the error the cell got."""
-    times = evidence.get("forks_refused")
-    if times or (times is None and end and "TaskRefused" in end["kinds"]):
-        more = f", {times} refused" if times else ""
-        return f"processes: limit of {limits.processes} processes and threads reached{more}; " + _raise(
-            "processes", limits.processes
-        )
-    return ""
+    """What the limits of processes and threads did, by count or, where nobody counts, by the error the cell got."""
+    processes, tasks = evidence.get("processes_refused"), evidence.get("tasks_refused")
+    refused = bool(end and "TaskRefused" in end["kinds"])
+    if processes:
+        reached = f"limit of {limits.processes} processes reached, {processes} refused"
+        return f"processes: {reached}; {_raise('processes', limits.processes)}"
+    if not tasks and not (tasks is None and refused):
+        if refused:  # by no limit of theirs: there was no room for the stack
+            why = f"each thread's stack takes 8 MB of the limit of {limits.memory_mb} MB"
+            more = _more(limits.memory_mb)
+            return f"memory: no room for another thread or process, {why}; --memory {more} raises it"
+        return ""
+    more = f", {tasks} refused" if tasks else ""
+    if processes is None:  # nobody can tell them apart
+        reached = f"limit of {limits.processes} processes and threads reached{more}"
+        return f"processes: {reached}; {_raise('processes', limits.processes)}"
+    return f"tasks: limit of {limits.tasks} threads reached{more}; {_raise('tasks', limits.tasks)}"
 
 
 def _raise(name: str, limit: float) -> str:
     """How a limit is raised for which the magic has no option of its own."""
-    return f"submit(..., limits={{'{name}': {limit * 2:g}}}) raises it"
+    return f"--limit {name}={limit * 2:g} raises it"
 
 
 def _file_too_large(evidence: Mapping[str, Any], code: int | None) -> bool:
@@ -158,10 +172,7 @@ def _limit_verdict(reason: Reason, evidence: Mapping[str, Any], limits: Limits, 
     detail = evidence.get("detail") or {}
     longer = f"--timeout {limits.soft_s * 2:g} raises it"
     if reason is Reason.MEMORY:
-        how = "limit reached (MemoryError)" if from_error else "limit reached"
-        peak = (evidence.get("peak") or 0) >> 20
-        more = _more(limits.memory_mb)
-        return f"memory: {limits.memory_mb} MB {how}, peak {peak} MB after {after}; --memory {more} raises it"
+        return _memory_verdict(evidence, limits, after, from_error=from_error)
     if reason is Reason.TIMEOUT:
         kind, limit = ("hard", limits.hard_s) if evidence.get("kill") else ("soft", limits.soft_s)
         return f"timeout: {kind} limit of {limit:g} s reached after {after}; {longer}"
@@ -174,6 +185,31 @@ def _limit_verdict(reason: Reason, evidence: Mapping[str, Any], limits: Limits, 
         what = f"{detail.get('stream', 'output')} came to {sent} kB after {after}"
         return f"output: {what}, {limits.output_kb} kB are kept and ten times that ends a run; print less, or to a file"
     return _disk_verdict(str(detail.get("full") or evidence.get("full") or ""), limits, after)
+
+
+def _memory_verdict(evidence: Mapping[str, Any], limits: Limits, after: str, *, from_error: bool) -> str:
+    peak = (evidence.get("peak") or 0) >> 20
+    if from_error and peak < limits.memory_mb * _NEARLY:
+        # one request that could not be met leaves no trace in the peak
+        asked = _asked_mb(evidence)
+        what = f"{asked} MB" if asked else f"more than {limits.memory_mb - peak} MB"
+        needed = math.ceil((peak + asked) * _MARGIN / 256) * 256 if asked else limits.memory_mb * 2
+        least = "" if asked else " or more"
+        return (
+            f"memory: asked for {what} at once (MemoryError), the limit is {limits.memory_mb} MB, peak {peak} MB after "
+            f"{after}; --memory {_size(max(needed, limits.memory_mb + 256))}{least} raises it"
+        )
+    how = "limit reached (MemoryError)" if from_error else "limit reached"
+    more = _more(limits.memory_mb)
+    return f"memory: {limits.memory_mb} MB {how}, peak {peak} MB after {after}; --memory {more} raises it"
+
+
+def _asked_mb(evidence: Mapping[str, Any]) -> int:
+    """How much one request asked for, as numpy words it; 0 if nobody says."""
+    end = _report(evidence.get("end"))
+    text = str(end["error"].get("evalue") or "")[:500] if end else ""
+    found = re.search(r"Unable to allocate (\d{1,6}(?:\.\d{0,3})?) (MiB|GiB|TiB) ", text)
+    return math.ceil(float(found[1]) * {"MiB": 1, "GiB": 1 << 10, "TiB": 1 << 20}[found[2]]) if found else 0
 
 
 def _more_cpu(limits: Limits) -> str:
@@ -200,15 +236,22 @@ def _disk_verdict(full: str, limits: Limits, after: str) -> str:
 
 
 def _more(megabytes: int) -> str:
-    doubled = megabytes * 2
-    return f"{doubled // 1024}GB" if doubled % 1024 == 0 else f"{doubled}MB"
+    return _size(megabytes * 2)
 
 
-def _signal_name(number: int) -> str:
+def _size(megabytes: int) -> str:
+    return f"{megabytes // 1024}GB" if megabytes % 1024 == 0 else f"{megabytes}MB"
+
+
+def _signal_verdict(detail: Mapping[str, Any], code: int | None) -> str:
+    if detail.get("locks"):
+        return f"signal: the cell was killed, because it held {detail['locks']}; only files of its own may be locked"
+    number = -(code or 0)
     try:
-        return signal.Signals(number).name
+        name = signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        name = f"signal {number}"
+    return f"signal: the cell's process was killed by {name}"
 
 
 def _returncode(status: Any) -> int | None:
@@ -236,13 +279,16 @@ def _report(end: Any) -> dict[str, Any] | None:
     }
 
 
-def _error(end: Mapping[str, Any]) -> ErrorInfo:
+def _error(end: Mapping[str, Any], note: str) -> ErrorInfo:
+    """The cell's exception; a note on the limit behind it stands where Python puts an exception's notes."""
     error = end["error"]
     lines = error.get("traceback")
     kept, room = [], _TRACEBACK_CAP
     for line in lines[:_LIST_CAP] if isinstance(lines, list) else ():
         kept.append(str(line)[:room])
         room -= len(kept[-1])
+    if note:
+        kept.append(f"note: {note}")
     return ErrorInfo(
         _short(error.get("ename") or "Error", 256), _short(error.get("evalue") or "", 64 << 10), tuple(kept)
     )

@@ -78,6 +78,7 @@ R = Reason
 _MEMORY = Expect((R.OK, R.MEMORY), _contained_or(R.MEMORY))
 _CONTAINED = Expect((R.OK,), _contained)
 _DISK = Expect((R.OK, R.DISK), _contained_or(R.DISK))
+_LOCKER = Expect((R.SIGNAL,), lambda seen: "file" in seen.outcome.verdict and "locking" in seen.stdout)
 _SLOW = Expect((R.TIMEOUT,), limits=SHORT)
 
 #: number: expectation; a case without a line here fails
@@ -216,6 +217,11 @@ EXPECTED: dict[str, Expect] = {
     "940": _CONTAINED,
     "941": _CONTAINED,
     "942": Expect((R.OK,), _says("ok")),
+    "943": _LOCKER,
+    "944": _LOCKER,
+    "945": Expect((R.OK, R.TIMEOUT), _contained),
+    "946": Expect((R.OK,), lambda seen: "CONTAINED" in seen.stdout and "limit of 10 processes" in seen.outcome.verdict),
+    "947": Expect((R.OK,), _says("ok")),
 }
 
 
@@ -485,4 +491,4 @@ def test_a_guard_switched_off_is_noticed(guard: str, number: str, canaries: Cana
 def test_every_case_is_expected() -> None:
     """No case file lacks an expectation, and no expectation its file."""
     assert {path.name[:3] for path in CASES.glob("*.py")} == set(EXPECTED)
-    assert len(EXPECTED) == 132
+    assert len(EXPECTED) == 137

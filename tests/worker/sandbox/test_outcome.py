@@ -120,12 +120,12 @@ def test_verdicts_name_limit_peak_and_option() -> None:
 @pytest.mark.parametrize(
     ("evidence", "named", "advice"),
     [
-        ({"status": int(signal.SIGXFSZ), "end": None}, "100 MB for one file", "'file_mb': 200"),
-        ({"status": exited(1), "end": error(errno=27), "full": "disk_mb"}, "100 MB for one file", "'file_mb': 200"),
-        ({"status": exited(1), "end": error(errno=28), "full": "disk_mb"}, "512 MB for all files", "'disk_mb': 1024"),
-        ({"status": exited(1), "end": error(errno=28), "full": "inodes"}, "20000 files", "'inodes': 40000"),
-        ({"status": exited(1), "end": error(errno=28), "full": "shm_mb"}, "64 MB for /dev/shm", "'shm_mb': 128"),
-        ({"kill": "disk", "detail": {"full": "inodes"}}, "20000 files", "'inodes': 40000"),
+        ({"status": int(signal.SIGXFSZ), "end": None}, "100 MB for one file", "file_mb=200"),
+        ({"status": exited(1), "end": error(errno=27), "full": "disk_mb"}, "100 MB for one file", "file_mb=200"),
+        ({"status": exited(1), "end": error(errno=28), "full": "disk_mb"}, "512 MB for all files", "disk_mb=1024"),
+        ({"status": exited(1), "end": error(errno=28), "full": "inodes"}, "20000 files", "inodes=40000"),
+        ({"status": exited(1), "end": error(errno=28), "full": "shm_mb"}, "64 MB for /dev/shm", "shm_mb=128"),
+        ({"kill": "disk", "detail": {"full": "inodes"}}, "20000 files", "inodes=40000"),
     ],
 )
 def test_disk_verdict_names_the_one_limit(evidence: dict[str, Any], named: str, advice: str) -> None:
@@ -133,7 +133,7 @@ def test_disk_verdict_names_the_one_limit(evidence: dict[str, Any], named: str, 
     outcome = judge(evidence, LIMITS)
     assert outcome.reason is Reason.DISK
     assert outcome.verdict.startswith(f"disk: limit of {named}"), outcome.verdict
-    assert outcome.verdict.endswith(f"submit(..., limits={{{advice}}}) raises it")
+    assert outcome.verdict.endswith(f"--limit {advice} raises it")
 
 
 def test_disk_verdict_without_a_trace_guesses_nothing() -> None:
@@ -145,20 +145,59 @@ def test_disk_verdict_without_a_trace_guesses_nothing() -> None:
 @pytest.mark.parametrize(
     ("evidence", "named"),
     [
-        ({"end": error("TaskRefused", errno=11), "forks_refused": None}, True),
-        ({"end": error("TaskRefused"), "forks_refused": 2}, True),
-        ({"end": error(errno=11), "forks_refused": None}, False),
-        # where a group counts its count stands, whatever the cell says
-        ({"end": error("TaskRefused", errno=11), "forks_refused": 0}, False),
-        ({"end": OK, "status": 0, "forks_refused": 3}, True),
+        # nobody can tell processes from threads
+        ({"end": error("TaskRefused", errno=11)}, "processes: limit of 10 processes and threads reached; BOTH"),
+        (
+            {"end": error("TaskRefused"), "tasks_refused": 2},
+            "10 processes and threads reached, 2 refused; BOTH",
+        ),
+        ({"end": error(errno=11)}, ""),
+        # the launcher answers for each process, and a group counts threads: their counts stand, whatever the cell says
+        ({"end": OK, "status": 0, "processes_refused": 3}, "processes: limit of 10 processes reached, 3 refused; BOTH"),
+        (
+            {"end": OK, "status": 0, "processes_refused": 0, "tasks_refused": 3},
+            "tasks: limit of 256 threads reached, 3",
+        ),
+        (
+            {"end": error("TaskRefused"), "processes_refused": 0},
+            "tasks: limit of 256 threads reached; --limit tasks=512",
+        ),
+        (
+            {"end": error("TaskRefused"), "processes_refused": 0, "tasks_refused": 0},
+            "memory: no room for another thread",
+        ),
+        ({"end": error(errno=11), "processes_refused": 0, "tasks_refused": 0}, ""),
     ],
 )
-def test_process_limit_is_named_with_what_raises_it(evidence: dict[str, Any], named: bool) -> None:
-    """A refused process or thread names the limit; a socket that would block does not."""
-    verdict = judge({"status": exited(1), **evidence}, LIMITS).verdict
-    words = "processes: limit of 10 processes and threads reached"
-    assert (words in verdict) is named
-    assert ("limits={'processes': 20}) raises it" in verdict) is named
+def test_a_refused_process_or_thread_names_the_limit_and_what_raises_it(evidence: dict[str, Any], named: str) -> None:
+    """The limit that refused it is named, in the verdict and as a note of the exception; a blocked socket does not."""
+    outcome = judge({"status": exited(1), **evidence}, LIMITS)
+    named = named.replace("BOTH", "--limit processes=20 raises it")
+    assert named in outcome.verdict
+    if not named:
+        assert "limit of" not in outcome.verdict
+    if outcome.error is not None:
+        assert named in "".join(outcome.error.traceback)
+        assert bool(named) == bool(outcome.error.traceback)
+
+
+@pytest.mark.parametrize(
+    ("evalue", "peak", "says", "advises"),
+    [
+        ("Unable to allocate 2.00 GiB for an array with shape (268435456,)", 10, "asked for 2048 MB at once", "2560MB"),
+        ("Unable to allocate 512. MiB for an array", 700, "asked for 512 MB at once", "1536MB"),
+        ("", 10, "asked for more than 1014 MB at once", "2GB or more"),
+        ("", 1000, "1024 MB limit reached (MemoryError)", "2GB"),
+    ],
+)
+def test_a_request_that_was_too_large_is_told_as_such(evalue: str, peak: int, says: str, advises: str) -> None:
+    """Memory asked for at once leaves no peak: the verdict names the request, and advises what would meet it."""
+    end = error("MemoryError")
+    end["error"]["evalue"] = evalue
+    verdict = judge({"status": exited(1), "end": end, "peak": peak << 20}, LIMITS).verdict
+    assert says in verdict
+    assert f"peak {peak} MB" in verdict
+    assert verdict.endswith(f"--memory {advises} raises it")
 
 
 @pytest.mark.parametrize("queue", list(DEFAULT_LIMITS))
@@ -172,7 +211,7 @@ def test_the_advice_for_more_processor_time_works(queue: str, asked: dict[str, A
     if option == "--timeout":
         options["timeout"] = float(value)
     else:
-        (number,) = re.findall(r"\{'cpu_s': ([0-9.]+)\}", value)
+        (number,) = re.findall(r"cpu_s=([0-9.]+)", value)
         options["limits"] = {**(options["limits"] or {}), "cpu_s": float(number)}
     after = Limits(**{**DEFAULT_LIMITS[queue].as_dict(), **asked_limits(queue, **options)})
     assert after.cpu_s > before.cpu_s, verdict

@@ -495,10 +495,13 @@ def test_a_refused_process_or_thread_names_the_limit(cgroup: bool) -> None:
     """The verdict says which limit refused it and what raises that, whether the kernel counts refusals or not."""
     with Sandbox(slots=1, preload=(), cgroup=cgroup, probe=False) as sandbox:
         for code in (_THREADS, _FORKS, _PROGRAMS):
-            outcome, _ = execute(sandbox, code)
+            outcome, _ = execute(sandbox, code, Limits(tasks=10) if code is _THREADS else Limits())
             assert outcome.reason is Reason.ERROR, outcome
-            assert "processes: limit of 10 processes and threads reached" in outcome.verdict
-            assert "limits={'processes': 20}) raises it" in outcome.verdict
+            kind = "tasks" if code is _THREADS else "processes"
+            assert f"{kind}: limit of 10 {'threads' if code is _THREADS else kind} reached" in outcome.verdict
+            assert f"--limit {kind}=20 raises it" in outcome.verdict
+            assert outcome.error is not None
+            assert f"--limit {kind}=20 raises it" in outcome.error.traceback[-1]
         blocked, _ = execute(sandbox, "import socket\na, b = socket.socketpair()\na.setblocking(False)\na.recv(1)")
         assert "processes:" not in blocked.verdict
 

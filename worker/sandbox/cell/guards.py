@@ -57,8 +57,9 @@ def put_on(spawn: Spawn) -> dict[str, Any]:
         _probe_folder(spawn, refused=True)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     if "seccomp" not in off:
-        syscalls.install_filter(system_call_filter(spawn))
+        spawn.listener = _install_filter(spawn)
     return {
+        "listener": spawn.listener,
         "landlock_abi": rules.abi if rules else 0,
         "seccomp": "seccomp" not in off,
         "uid": os.getuid(),
@@ -76,7 +77,20 @@ def system_call_filter(spawn: Spawn) -> bytes:
         ipc=private,
         unseen_memory=spawn.unseen_memory,
         shared_owner=not private and not spawn.uid,
+        supervised=spawn.supervised,
     )
+
+
+def _install_filter(spawn: Spawn) -> int:
+    """Put the filter on; returns the descriptor of the calls that wait, which is for the launcher alone, or 0."""
+    if spawn.supervised:
+        try:
+            return syscalls.install_filter(system_call_filter(spawn), listen=True)
+        except OSError:
+            # the kernel has given a listener to whoever put this machine in a container: the launcher sees that there
+            # is none, and orders a sandbox whose tasks are bounded as processes
+            spawn.supervised = False
+    return syscalls.install_filter(system_call_filter(spawn))
 
 
 def _change_user(spawn: Spawn) -> None:

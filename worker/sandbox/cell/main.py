@@ -41,6 +41,7 @@ def main(spawn: Spawn) -> NoReturn:
         os._exit(70)
     request = json.loads(_receive(code_fd))
     os.close(code_fd)
+    _leave_listener(spawn)
     guards.limit(spawn, request["limits"], data)
     if spawn.namespaces and spawn.unseen_memory:
         memory_holder.drop()
@@ -60,6 +61,12 @@ def _prepare(spawn: Spawn) -> int:
     _surroundings(spawn)
     _tell({"type": "ready", "guards": guards.put_on(spawn)})
     return code_fd
+
+
+def _leave_listener(spawn: Spawn) -> None:
+    """Whoever had it could answer for itself; the launcher has its own duplicate by now."""
+    if spawn.listener:
+        os.close(spawn.listener)
 
 
 def profile(spawn: Spawn, cells: int) -> int:

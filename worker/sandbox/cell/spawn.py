@@ -24,11 +24,13 @@ class Spawn:
     network: bool
     home: str
     unseen_memory: bool
+    supervised: bool  #: the launcher answers for new processes and locks
     guards_off: tuple[str, ...]  #: only ever set by tests that prove each guard matters
     readable: list[str]  #: what of the host a cell may read where it has no root of its own
     shell: Any
     pages: Pages = field(default_factory=Pages)  #: what every cell touches
     more_pages: Pages = field(default_factory=Pages)  #: what many do
+    listener: int = 0  #: descriptor of the calls that wait for the launcher; closed before the cell's code comes
     namespaces: dict[str, int] = field(default_factory=dict)  #: namespaces, by name, that the cell must enter first
 
     def enter_groups(self) -> None:

@@ -143,6 +143,8 @@ class Launcher:
                 continue
             for name in ("events", "stdout", "stderr"):
                 self._loop.watch(tree.fds[name], partial(self._on_output, run))
+            if run.supervisor:
+                self._loop.watch(tree.listener, partial(self._on_call, run))
             # most cells are short: making another standby would compete with this one for the processor
             self._refill_at = min(self._refill_at, time.monotonic() + _UNDISTURBED_S)
 
@@ -158,6 +160,15 @@ class Launcher:
             # a pipe at its end stays readable for ever; init's report of the death is what ends the run
             if hung_up(fd):
                 self._loop.forget(fd)
+
+    def _on_call(self, run: Run) -> None:
+        """A system call of the cell waits for an answer."""
+        assert run.tree is not None
+        assert run.supervisor is not None
+        if has_data(run.tree.listener):
+            run.supervisor.answer()
+        else:
+            self._loop.forget(run.tree.listener)  # everybody who could call is dead
 
     def _run_of(self, tree: ProcessTree) -> Run | None:
         return next((run for run in self._runs if run.tree is tree), None)

@@ -71,6 +71,8 @@ class StandbyPool:
         self._zygote = ZygoteClient(config["python"], config["guards_off"])
         self._level = 0
         self._own_uid = False  #: cells get users of their own
+        #: processes are counted apart from threads, by answering for each new one
+        self._supervise = "seccomp" not in config["guards_off"]
 
     def start(self) -> dict[str, Any]:
         """Start the zygote; returns what it says about itself, and the isolation there is as ``report``.
@@ -114,6 +116,7 @@ class StandbyPool:
         self._count += 1
         uid = self._uids.pop(0) if self._root and self._uids else 0
         spec = {"limits": self.with_tasks(limits), "network": network, "standby": standby, "level": self._level}
+        spec["supervised"] = self._supervise
         tree = ProcessTree(self._count, uid, spec)
         self._boxes[tree.number] = tree
         if tree.control is not None:
@@ -136,18 +139,19 @@ class StandbyPool:
             "network": tree.spec["network"],
             "home": tree.home,
             "unseen_memory": self._cgroups is not None or "memory" in self._config["guards_off"],
+            "supervised": tree.spec["supervised"],
             "guards_off": self._config["guards_off"],
         }
 
     def with_tasks(self, limits: dict[str, Any]) -> dict[str, Any]:
         """Processes and threads: for the tree as a group counts them, and for the user as the kernel does."""
         # in a group counts, too, what makes the cell end fast, or at level 1 the cell's parent
-        tasks = limits["processes"] + (1 if self._cgroups or self._level < 2 else 0)
+        tasks = limits["tasks" if self._supervise else "processes"] + (1 if self._cgroups or self._level < 2 else 0)
         # a group counts what it refuses, so it must be the first to refuse
         nproc = tasks + (_BEHIND if self._cgroups else 0)
         if self._level < 2 and not (self._root and self._own_uid):
             # the limit counts everything else this user runs, so it can only bound the damage
-            nproc += accounting.tasks_of_user(os.getuid()) + limits["processes"] * self._config["slots"]
+            nproc += accounting.tasks_of_user(os.getuid()) + tasks * self._config["slots"]
         return {**limits, "tasks": tasks, "nproc": nproc}
 
     def _cell_uid(self, uid: int) -> int:
@@ -225,8 +229,21 @@ class StandbyPool:
             self.broken(tree, "control group: the cell is not in it")
             return
         tree.ready()
+        if tree.spec["supervised"] and tree.listener < 0:
+            self._stop_supervising(tree)
+            return
         self._failures = 0
         self._owner.on_ready(tree)
+
+    def _stop_supervising(self, tree: ProcessTree) -> None:
+        """Nobody can answer for its calls, so this one is of no use; the next ones have their tasks bounded instead."""
+        self._supervise = False
+        tree.kill()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether processes are bounded apart from threads."""
+        return self._supervise
 
     def _on_cell_end(self, tree: ProcessTree) -> None:
         if tree.state == "running":
@@ -274,7 +291,7 @@ class StandbyPool:
         self._owner.on_free()
 
     def _dispose(self, tree: ProcessTree) -> None:
-        self._loop.forget(*([tree.control] if tree.control is not None else ()), *tree.fds.values())
+        self._loop.forget(*([tree.control] if tree.control is not None else ()), *tree.fds.values(), tree.listener)
         tree.close()
         self._boxes.pop(tree.number, None)
         if tree.uid:

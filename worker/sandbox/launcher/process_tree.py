@@ -11,7 +11,7 @@ import socket
 import tempfile
 from typing import Any, Final
 
-from ..linux import accounting, disk, processes, procfs
+from ..linux import accounting, disk, processes, procfs, user_notification
 from ..linux.cgroup import Group
 from ..linux.launcher_id import mark
 from ..linux.rmtree import remove_folder
@@ -51,6 +51,7 @@ class ProcessTree:
         self.namespaces: list[int] = []  #: the namespaces that wait for the cell
         self._procs_descriptors: list[int] = []  #: of its control group
         self.init_pid = self.pid_fd = self.cell_pid = self.cell_fd = -1
+        self.listener = -1  #: on which the cell's calls wait that the launcher answers
         self.home = tempfile.mkdtemp(prefix=f"codeexec-{mark()}-", dir=disk.scratch()) if spec["level"] < 2 else ""
         #: to the cell's parent; a namespaces needs none, its process 1 only collects orphans
         self.control: socket.socket | None = None
@@ -138,6 +139,9 @@ class ProcessTree:
 
     def ready(self) -> None:
         """The cell has its guards on and is in its control group: what it uses from now on counts."""
+        if number := self.guards.pop("listener", 0):
+            with contextlib.suppress(OSError):
+                self.listener = user_notification.from_process(self.cell_fd, number)
         self.state = "ready"
         self.cpu_before = self.meter.read(self.init_pid, [self.cell_pid])  # there is nothing else yet
         self._size_before = accounting.resident(self.cell_pid)
@@ -233,10 +237,11 @@ class ProcessTree:
         if self.control is not None:
             self.control.close()
         self.discard_code()
-        for fd in (*self.fds.values(), *self.scratch, self.pid_fd, self.cell_fd):
+        for fd in (*self.fds.values(), *self.scratch, self.pid_fd, self.cell_fd, self.listener):
             if fd >= 0:
                 os.close(fd)
-        self.fds, self.scratch, self.pid_fd, self.cell_fd = {}, [], -1, -1
+        self.fds, self.scratch = {}, []
+        self.pid_fd = self.cell_fd = self.listener = -1
         if self.group:
             self.group.remove()
         if self.home:

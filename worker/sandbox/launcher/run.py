@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ..linux import accounting, disk
+from ..linux import accounting, disk, file_locks
 from ..protocol import framing
 from .output import Collector
 from .process_tree import ProcessTree
+from .supervisor import Supervisor
 
 #: how long atexit handlers and threads may go on after the cell has ended (seconds)
 EXIT_GRACE_S: Final = 1.0
@@ -22,6 +23,8 @@ _TOGETHER_S: Final = 0.002
 SAMPLE_S: Final = 0.04
 #: how long killing may take before it is done by force, then given up (seconds)
 _KILL_S: Final = 3.0
+#: file locks that a cell may hold at a time
+_MOST_LOCKS: Final = 4096
 #: reads at the end; what the cell left running could otherwise be read for ever
 _FINAL_ROUNDS: Final = 64
 
@@ -44,6 +47,7 @@ class Run:
         self._asked = self._started = self._ended = 0.0
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._flush_by = float("inf")  #: when output that was held back goes out
+        self.supervisor: Supervisor | None = None
         self._peak = 0
         self._full = ""  #: which limit of disk space was last seen used up
         self._cpu = 0.0
@@ -90,6 +94,8 @@ class Run:
                 "token": self.token,
             }
         )
+        if tree.listener >= 0:
+            self.supervisor = Supervisor(tree, limits["processes"])
         self._started = time.monotonic()
         self._next_sample = self._started + SAMPLE_S
 
@@ -150,12 +156,21 @@ class Run:
         tree = self.tree
         if tree is None or self.request is None or self.done:
             return
+        if self.supervisor:
+            self.supervisor.tick(now)
         if tree.state == "ending":
             if self._kill_by and now > self._kill_by:
                 self._kill_by = now + _KILL_S
                 tree.kill_hard()
             return
-        limits = self.request["limits"]
+        self._check_time(tree, now, self.request["limits"])
+        if now >= self._next_sample:
+            before = time.process_time()
+            self._sample(tree, self.request["limits"])
+            # measuring must not become the load: it takes at most a third of a processor
+            self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
+
+    def _check_time(self, tree: ProcessTree, now: float, limits: dict[str, Any]) -> None:
         elapsed = now - self._started
         if self._grace_end:
             if now > self._grace_end:
@@ -166,11 +181,6 @@ class Run:
             self.soft_sent = True
             self.detail = {"after_s": elapsed}
             tree.interrupt()
-        if now >= self._next_sample:
-            before = time.process_time()
-            self._sample(tree, limits)
-            # measuring must not become the load: it takes at most a third of a processor
-            self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
 
     def deadline(self) -> float:
         """When :meth:`tick` has something to do next."""
@@ -180,7 +190,8 @@ class Run:
             return min(self._flush_by, self._kill_by or float("inf"))
         limits = self.request["limits"]
         wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
-        return min(self._flush_by, self._next_sample, self._grace_end or self._started + wall)
+        calls = self.supervisor.deadline() if self.supervisor else float("inf")
+        return min(self._flush_by, calls, self._next_sample, self._grace_end or self._started + wall)
 
     def _sample(self, tree: ProcessTree, limits: dict[str, Any]) -> None:
         pids = tree.pids()
@@ -196,8 +207,18 @@ class Run:
             if self._peak > limits["memory_mb"] << 20:
                 self.stop("memory")
         self._full = accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full
+        self._sample_locks(tree, pids)
         if tree.home:
             self._sample_disk(Path(tree.home), pids, limits)
+
+    def _sample_locks(self, tree: ProcessTree, pids: list[int]) -> None:
+        """Locks by ``fcntl`` need nobody's leave; the kernel knows no limit of them, and takes them on any file."""
+        own, locks = file_locks.devices(tree.scratch), file_locks.held(set(pids))
+        if len(locks) > _MOST_LOCKS:
+            self.stop("signal", locks=f"more than {_MOST_LOCKS} file locks")
+        for pid, device, inode in locks[:_MOST_LOCKS]:
+            if not (file_locks.inside(pid, device, inode, tree.home) if tree.home else device in own):
+                self.stop("signal", locks="a lock on a file that is not the cell's own")
 
     def _sample_disk(self, home: Path, pids: list[int], limits: dict[str, Any]) -> None:
         try:
@@ -255,7 +276,8 @@ class Run:
                 "problem": tree.problem,
                 "init_died": tree.init_died,
                 "oom_kills": group.oom_kills() if group else 0,
-                "forks_refused": group.forks_refused() if group else None,
+                "processes_refused": self.supervisor.refused if self.supervisor else None,
+                "tasks_refused": group.forks_refused() if group else None,
                 "full": accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full,
                 "peak": group.peak() if group else max(self._peak, tree.growth),
                 "isolation": {**environment, **tree.guards},

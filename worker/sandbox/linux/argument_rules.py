@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable
 from typing import Final
 
-from .bpf import ALLOW, Assembler, failure
+from .bpf import ALLOW, NOTIFY, Assembler, failure
 
 #: every CLONE_NEW* flag that clone() takes, and CLONE_PARENT: a sister of the cell would be nobody's whom we count
 _CLONE_DENIED: Final = 0x7E020000 | 0x8000
@@ -45,8 +45,12 @@ PRCTL: Final = (
 )
 
 
-def clone() -> Assembler:
-    """Threads and processes, in no new namespace."""
+def clone(*, supervised: bool) -> Assembler:
+    """Threads and processes, in no new namespace.
+
+    Args:
+        supervised: a new process waits for the launcher, which counts them.
+    """
     body = Assembler()
     body.load_arg(0)
     body.mask(_CLONE_DENIED)
@@ -57,6 +61,10 @@ def clone() -> Assembler:
     body.mask(_CLONE_FILES | _CLONE_THREAD)
     body.if_equal(_CLONE_FILES, 0, 1)
     body.refuse()
+    if supervised:
+        body.mask(_CLONE_THREAD)
+        body.if_equal(0, 0, 1)
+        body.answer(NOTIFY)
     body.answer(ALLOW)
     return body
 

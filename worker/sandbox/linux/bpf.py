@@ -9,6 +9,8 @@ from typing import Final
 
 ALLOW: Final = 0x7FFF0000
 KILL: Final = 0x80000000
+#: the call waits until the owner of the filter's listener has answered it
+NOTIFY: Final = 0x7FC00000
 _ERRNO: Final = 0x00050000
 
 _LOAD, _AND, _GOTO, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06

@@ -13,7 +13,7 @@ from typing import Final
 
 from . import argument_rules as rules
 from . import own_calls, syscall_table
-from .bpf import ALLOW, KILL, Assembler, failure
+from .bpf import ALLOW, KILL, NOTIFY, Assembler, failure
 
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 #: the x32 numbers repeat the table from here on
@@ -22,7 +22,16 @@ _RWF_NOWAIT, _RWF_DONTCACHE = 0x8, 0x80
 
 
 @functools.cache
-def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: bool, shared_owner: bool = False) -> bytes:
+def build(
+    machine: str,
+    *,
+    inet: bool,
+    unix: bool,
+    ipc: bool,
+    unseen_memory: bool,
+    shared_owner: bool = False,
+    supervised: bool = False,
+) -> bytes:
     """Make the filter for one architecture; made once, in the zygote, and known to its forks.
 
     Args:
@@ -32,6 +41,7 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
         ipc: System V and POSIX queues may be made; without an ipc namespace they stay on the host.
         unseen_memory: memory that belongs to no process's address space may be made (a cgroup counts it).
         shared_owner: files of the host belong to the cell's user, so that nothing of theirs may be changed.
+        supervised: new processes and ``flock`` wait for the launcher's answer.
     """
     out = Assembler()
     out.load(4)
@@ -48,7 +58,7 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
 
     table = syscall_table
     put(ALLOW, own_calls.OWN)
-    for action, names in _ruled(unix=unix, inet=inet, private=ipc).items():
+    for action, names in _ruled(unix=unix, inet=inet, private=ipc, supervised=supervised).items():
         put(action, tuple(call for call in table.RULED if call[0] in names))
     # what is the cell's own only where something else contains it
     put(ALLOW if ipc else failure(errno.ENOSYS), table.SHARED_OBJECTS)
@@ -66,17 +76,19 @@ def build(machine: str, *, inet: bool, unix: bool, ipc: bool, unseen_memory: boo
         put(rules.own(kind) if shared_owner else ALLOW, (call,))
     put(failure(errno.EPERM), table.DENIED)
     put(failure(errno.ENOSYS), table.ABSENT)
-    put(failure(errno.ENOLCK), table.LOCKS)
+    put(NOTIFY if supervised else failure(errno.ENOLCK), table.LOCKS)
+    if supervised:
+        put(NOTIFY, tuple(call for call in own_calls.OWN if call[0] in ("fork", "vfork")))
     put(failure(0), table.IGNORED)
     out.dispatch(actions, failure(errno.ENOSYS))
     return out.program()
 
 
-def _ruled(*, unix: bool, inet: bool, private: bool) -> dict[Assembler, tuple[str, ...]]:
+def _ruled(*, unix: bool, inet: bool, private: bool, supervised: bool) -> dict[Assembler, tuple[str, ...]]:
     """The calls whose arguments decide, by their rules."""
     fcntl = (*rules.FCNTL, *rules.FCNTL_OWNERS) if private else rules.FCNTL
     return {
-        rules.clone(): ("clone",),
+        rules.clone(supervised=supervised): ("clone",),
         rules.socket(unix=unix, inet=inet): ("socket",),
         rules.socketpair(): ("socketpair",),
         rules.one_of(1, fcntl, errno.EINVAL): ("fcntl",),

@@ -33,6 +33,8 @@ PR_CAPBSET_DROP: Final = 24
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
+_SECCOMP_FILTER: Final = 1
+_NEW_LISTENER: Final = 8
 
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
@@ -169,14 +171,28 @@ def drop_capabilities(*, bounding: bool = True) -> None:
     syscall(_NUMBERS[machine()]["capset"], header, struct.pack("IIIIII", 0, 0, 0, 0, 0, 0))
 
 
-def install_filter(program: bytes) -> None:
-    """Install a seccomp program on this process for good."""
+def install_filter(program: bytes, *, listen: bool = False) -> int:
+    """Install a seccomp program on this process for good.
+
+    Args:
+        program: of BPF instructions.
+        listen: make a descriptor on which the calls that wait for an answer arrive.
+
+    Returns:
+        that descriptor, or 0
+
+    Raises:
+        OSError: the kernel refuses; with EBUSY because it has given such a descriptor to somebody already.
+    """
     count = len(program) // 8
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("HxxxxxxQ", count, ctypes.addressof(buffer))
     holder = ctypes.create_string_buffer(fprog, len(fprog))
+    if listen:
+        return syscall(_NUMBERS[machine()]["seccomp"], _SECCOMP_FILTER, _NEW_LISTENER, holder)
     if libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_ulong(ctypes.addressof(holder)), 0, 0) != 0:
         raise _error("seccomp")
+    return 0
 
 
 def set_hostname(name: str) -> None:

@@ -162,6 +162,7 @@ class Zygote:
             "network": False,
             "home": home,
             "unseen_memory": False,
+            "supervised": False,
             "guards_off": self._config["guards_off"],
         }
         return main.profile(self._spawn(request, fds), cells)
@@ -240,6 +241,7 @@ class Zygote:
             network=request["network"],
             home=request["home"] or namespaces.HOME,
             unseen_memory=request["unseen_memory"],
+            supervised=request["supervised"],
             guards_off=tuple(request["guards_off"]),
             readable=self._readable,
             shell=self._shell,
