@@ -84,12 +84,21 @@ def live_html(state: JobState, policy: Policy, *, embedded: bool) -> str:
     return render.card_html(state, live=True, phase=phase, name=False, notes=notes, trusted=policy.trusted)
 
 
-def publish_card(parent_cell: ParentCell, state: JobState, policy: Policy) -> None:
-    """Write the card that stays."""
+def publish_card(parent_cell: ParentCell, state: JobState, policy: Policy, *, update: bool = False) -> None:
+    """Write the card that stays.
+
+    Args:
+        parent_cell: where.
+        state: the job.
+        policy: what was shown of it, with its notes.
+        update: replace the cards of this job that the notebook shows, instead of writing one.
+    """
     notes = [*render.advice(state), *policy.notes]
     parent_cell.publish(
         {
             "text/html": render.card_html(state, notes=notes, trusted=policy.trusted),
             "text/plain": render.card_text(state, notes=notes, trusted=policy.trusted),
-        }
+        },
+        f"codeexec-card:{state.id}",
+        update=update,
     )

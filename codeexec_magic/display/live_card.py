@@ -9,6 +9,7 @@ from typing import Any
 
 from codeexec_magic.display import theme
 from codeexec_magic.display.parent_cell import ParentCell
+from codeexec_magic.hostile_text import one_line
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 #: cards of ended background jobs that are kept for pages that were reloaded meanwhile
@@ -25,6 +26,8 @@ background:var(--jp-layout-color1,#fff);margin:4px 0!important}
 background:transparent;border:1px solid var(--jp-border-color1,#bdbdbd);color:var(--jp-ui-font-color1,#212121)}
 .cxm-button.jupyter-button:hover:enabled{background:var(--jp-layout-color2,#eee)}
 .cxm-button.jupyter-button:focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2)}
+.cxm-box .cxm-lost{display:none}.cxm-box.jupyter-widgets-disconnected .cxm-lost{display:block}
+.cxm-box.jupyter-widgets-disconnected :is(.cxm-moving,.cxm-button){display:none!important}
 .cxm-box .jp-OutputArea-child:first-child{margin-top:6px}
 </style>"""
 
@@ -61,10 +64,13 @@ class LiveCard:
         self._html = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0", margin="0"))
         style = widgets.HTML(_STYLE, layout=widgets.Layout(display="none"))
         self._bar = widgets.HBox(layout=widgets.Layout(flex="0 0 auto", margin="0"))
+        lost = widgets.HTML(_lost(task_id), layout=widgets.Layout(margin="0"))
+        self._html.add_class("cxm-moving")
         name = theme.frame(f'<div class="cxm-row">{theme.task_id(task_id)}</div>', live=True) if task_id else ""
         self._name = widgets.HTML(name, layout=widgets.Layout(flex="0 0 auto", margin="0"))
         row = widgets.HBox(
-            [style, self._html, self._name, self._bar], layout=widgets.Layout(align_items="flex-start", grid_gap="10px")
+            [style, self._html, lost, self._name, self._bar],
+            layout=widgets.Layout(align_items="flex-start", grid_gap="10px"),
         )
         self._extra = widgets.VBox(layout=widgets.Layout(margin="0"))
         self._output = widgets.Output() if output else None
@@ -146,6 +152,12 @@ class LiveCard:
     def _all(self, widget: Any) -> list[Any]:
         inner = [child for one in getattr(widget, "children", ()) for child in self._all(one)]
         return [widget, *inner]
+
+
+def _lost(task_id: str) -> str:
+    """What a card says that has lost its kernel: the style sheet shows it once the front end marks the widget so."""
+    told = f"; `%remote_attach {one_line(task_id[:8])}` shows how its task goes on" if task_id else ""
+    return theme.frame(f'<div class="cxm-lost">{theme.note(f"This card has lost its kernel{told}")}</div>', live=True)
 
 
 def answer_on_own_shell(widget: Any) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -46,6 +47,21 @@ class ParentCell:
     def buttons_answer(self) -> bool:
         """Whether a click can be handled while a cell runs (kernels without subshells handle it afterwards)."""
         return bool(getattr(self.kernel, "_supports_kernel_subshells", False))
+
+    def shutting_down(self, within_s: float) -> bool:
+        """Whether the kernel is about to end: a restart interrupts the cell first, and asks for the end just after.
+
+        Args:
+            within_s: how long to wait for that (seconds).
+        """
+        deadline = time.monotonic() + within_s
+        while self.kernel is not None:
+            if getattr(self.kernel, "_shutdown_message", None) is not None:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return False
 
     def run(self, function: Callable[[], None]) -> None:
         """Call ``function`` in this thread as if the cell had."""

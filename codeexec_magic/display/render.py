@@ -50,6 +50,7 @@ def headline(state: JobState) -> str:
         return f"{word} {state.failures} of {state.retries}{when}"
     if state.status is Status.DEAD_LETTERED:
         why = REASONS.get(state.reason, "") if state.reason else ""
+        word = "Dropped" if state.dropped else word
         return f"{word} after {plural(state.attempt, 'run')}" + (f": {why}" if why else "")
     if state.status is Status.FAILED and state.reason and REASONS.get(state.reason):
         return f"{word}: {REASONS[state.reason]}"
@@ -102,7 +103,7 @@ def advice(state: JobState, *, embedded: bool = False) -> list[str]:
         lines.append(one_line(state.verdict, 300))
     if state.status is Status.RUNNING and state.crashes:
         lines.append(f"{plural(state.crashes, 'worker')} died under this job; it runs again")
-    if state.status is Status.DEAD_LETTERED:
+    if state.status is Status.DEAD_LETTERED and not state.dropped:
         lines.append(f"`%remote_dlq show {short(state.id)}` tells more; requeue, edit and drop are there too")
     return lines
 

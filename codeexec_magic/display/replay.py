@@ -68,7 +68,7 @@ class Replay:
             self._runs += 1
             self.flush()
             if self._runs > 1 and self.shown:
-                self._clear(wait=True)
+                self._clear(wait=False)
 
     def flush(self) -> None:
         """Write the text held back."""
@@ -109,14 +109,16 @@ class Replay:
         self.at_line_start = True
 
     def _clear(self, *, wait: bool) -> None:
-        self._parent_cell.clear_output(wait=wait)
         self._clear_next = wait
         if not wait:
+            self._parent_cell.clear_output(wait=False)
             self._put_back()
 
     def _before_output(self) -> None:
         if self._clear_next:
             self._clear_next = False
+            # sent only now: for a front end our card would be the next output, and would clear what is to stay
+            self._parent_cell.clear_output(wait=True)
             self._put_back()
         self.shown = True
 

@@ -134,7 +134,7 @@ class RemoteClusterMagics(Magics):
         if action == "show":
             self._show(tables.dead_letter_html(letter), tables.dead_letter_text(letter))
         elif action == "drop":
-            self.session.client.drop(letter.task_id)
+            self.session.drop(letter.task_id, ParentCell(self.session.shell))
             print(f"dead letter {name} dropped")
         elif action == "edit":
             self.session.shell.set_next_input(f"%%remote_dlq requeue {shlex.quote(name)}\n{letter.code}")

@@ -15,6 +15,7 @@ from codeexec_magic.hostile_text import one_line
 from codeexec_magic.magics import options, profiles
 from codeexec_magic.magics.session import Session
 from codeexec_magic.magics.watcher import Watch
+from codeexec_magic.panel import options_line
 from codeexec_magic.panel.dashboard import Dashboard
 from codeexec_magic.store.monitor import Query, read
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History
@@ -62,7 +63,7 @@ class RemoteQueueMagics(Magics):
             from codeexec_magic.panel.panel import Panel
 
             _ = self.session.client.store  # starts the embedded cluster, and tells of a broker that is not there
-            return Panel(parent_cell, Notebook(self.session)).show()
+            return Panel(parent_cell, Notebook(self.session, parent_cell)).show()
 
     def _once(self, parent_cell: ParentCell, limit: int, queue: str) -> None:
         samples = round(SHOWN_S / SAMPLE_S) + 2
@@ -76,8 +77,8 @@ class RemoteQueueMagics(Magics):
 class Notebook:
     """What a panel may do with the notebook it stands in."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, parent_cell: ParentCell) -> None:
+        self._session, self._parent_cell = session, parent_cell
 
     @property
     def client(self) -> Client:
@@ -89,7 +90,7 @@ class Notebook:
         return list(reversed(self._session.jobs))[:_MINE]
 
     def history(self) -> Sequence[tuple[str, str]]:
-        """Labels and sources of its cells, latest first."""
+        """Labels and sources of its cells, latest first; those of remote cells with their line of options."""
         manager: Any = self._session.shell.history_manager
         sources = list(enumerate(manager.input_hist_raw)) if manager is not None else []
         found = []
@@ -97,7 +98,9 @@ class Notebook:
             code = body(source)
             if code.strip():
                 first = next(line for line in code.splitlines() if line.strip())
-                found.append((f"[{number}] {one_line(first, 60)}", code))
+                options, _ = options_line.split_source(source)
+                line = f"{options_line.MAGIC} {options}\n" if options else ""
+                found.append((f"[{number}] {one_line(first, 60)}", line + code))
             if len(found) == _CELLS:
                 break
         return found
@@ -118,6 +121,10 @@ class Notebook:
     def requeue(self, task_id: str, code: str | None = None) -> Job:
         """Run an ended job again."""
         return self._session.remember(self._session.client.requeue(task_id, code))
+
+    def drop(self, task_id: str) -> None:
+        """Forget a dead letter."""
+        self._session.drop(task_id, self._parent_cell)
 
     def watch(self, job: Job) -> Watch:
         """Follow a job."""

@@ -15,6 +15,7 @@ from codeexec_magic.client import Client
 from codeexec_magic.contract import Status
 from codeexec_magic.display import render
 from codeexec_magic.display.background_view import BackgroundView
+from codeexec_magic.display.card_slot import publish_card
 from codeexec_magic.display.live_card import available
 from codeexec_magic.display.notebook_view import NotebookView
 from codeexec_magic.display.parent_cell import ParentCell
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 #: how long Stop waits for the worker to confirm (seconds)
 _STOP_S = 5.0
+#: how long after an interrupt a kernel may hear that it is to end (seconds)
+_SHUTDOWN_S = 0.3
 
 
 class Session:
@@ -99,6 +102,21 @@ class Session:
         except JobNotFound as err:
             raise UsageError(f"{err}; %remote_jobs lists those there are") from None
 
+    def drop(self, task_id: str, parent_cell: ParentCell) -> None:
+        """Forget a dead letter; the cards of its job that this notebook shows say so.
+
+        Args:
+            task_id: the dead letter.
+            parent_cell: a cell of the notebook.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        self.client.drop(task_id)
+        with contextlib.suppress(JobNotFound):
+            if parent_cell.kernel is not None:
+                publish_card(parent_cell, self.client.job(task_id).state(), Policy(), update=True)
+
     def wait_here(self, job: Job, policy: Policy, *, on_interrupt: str) -> ExecutionResult:
         """Show a job in the running cell until it ends.
 
@@ -120,6 +138,10 @@ class Session:
         except KeyboardInterrupt:
             if on_interrupt != "cancel":
                 self._leave(watch, view, parent_cell, stay=on_interrupt == "detach")
+                raise exceptions.detached(job.id) from None
+            if parent_cell.shutting_down(_SHUTDOWN_S):
+                # nobody said Stop: the job goes on, and %remote_attach finds it from the next kernel
+                watch.leave()
                 raise exceptions.detached(job.id) from None
             raise self._stop(watch, view) from None
         except BaseException:
@@ -232,7 +254,7 @@ class Session:
                 parent_cell,
                 job.id,
                 requeue=lambda code: self.remember(self.client.requeue(job.id, code)),
-                drop=lambda: self.client.drop(job.id),
+                drop=lambda: self.drop(job.id, parent_cell),
                 code=lambda: self.client.dead_letter(job.id).code,
                 follow=lambda again: self.follow_behind(again, Policy(HtmlMode.CLEAN), parent_cell),
             ).show()

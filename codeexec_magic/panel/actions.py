@@ -32,7 +32,7 @@ class Actions(Protocol):
         """Ids of the jobs this notebook submitted, latest first."""
 
     def history(self) -> Sequence[tuple[str, str]]:
-        """Labels and sources of its cells, latest first."""
+        """Labels and sources of its cells, latest first; those of remote cells with their line of options."""
 
     def profiles(self) -> Sequence[str]:
         """Names of profiles."""
@@ -42,6 +42,9 @@ class Actions(Protocol):
 
     def requeue(self, task_id: str, code: str | None = None) -> Job:
         """Run an ended job again."""
+
+    def drop(self, task_id: str) -> None:
+        """Forget a dead letter."""
 
     def watch(self, job: Job) -> Watcher:
         """Follow a job."""
@@ -151,8 +154,8 @@ class PanelActions:
         if opened is not None:
             opened.close()
 
-    def _edit_job(self, state: JobState) -> None:
-        self._composer.load(state.code, state.queue)
+    def _edit_job(self, state: JobState, options: str) -> None:
+        self._composer.load(state.code, state.queue, options=options)
 
     def _cancel(self, task_id: str) -> None:
         self._actions.client.cancel(task_id)
@@ -168,8 +171,9 @@ class PanelActions:
         self._show(self._actions.requeue(task_id))
 
     def _drop(self, task_id: str) -> None:
-        self._actions.client.drop(task_id)
+        self._actions.drop(task_id)
         self._letters.tell(None)
+        self._refresh_opened()
 
     def _requeue_all(self) -> None:
         """All of them; one that somebody else took meanwhile keeps nobody from the rest."""
@@ -187,6 +191,12 @@ class PanelActions:
     def _purge(self) -> None:
         self._actions.client.purge_dead_letters()
         self._letters.tell(None)
+        self._refresh_opened()
+
+    def _refresh_opened(self) -> None:
+        """The opened job may have been the letter that is gone."""
+        if self._opened is not None:
+            self._opened.refresh()
 
     def _by_id(self, action: Callable[[str], None]) -> Callable[[str], None]:
         return lambda task_id: self._try(lambda: action(task_id))

@@ -18,7 +18,7 @@ from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.transcript import Transcript
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.hostile_text import one_line
-from codeexec_magic.panel import controls
+from codeexec_magic.panel import controls, options_line
 
 if TYPE_CHECKING:
     from codeexec_magic.contract import ExecutionResult
@@ -50,7 +50,7 @@ class JobDetail:
         job: the job.
         watch: makes what follows it.
         again: runs it again.
-        edit: takes its code into the code box.
+        edit: takes its code and its options into the form.
         close: takes it out of the panel.
         embedded: on the embedded cluster.
     """
@@ -62,7 +62,7 @@ class JobDetail:
         *,
         watch: Callable[[Job], Watcher],
         again: Callable[[Job], None],
-        edit: Callable[[JobState], None],
+        edit: Callable[[JobState, str], None],
         close: Callable[[], None],
         embedded: bool,
     ) -> None:
@@ -78,6 +78,7 @@ class JobDetail:
         self._card.insert(self._link, self._message)
         self._watcher: Watcher | None = None
         self._state: JobState | None = None
+        self._line: str | None = None
         self.ended = False
 
     @property
@@ -92,6 +93,12 @@ class JobDetail:
         self._transcript, self._drawn = Transcript(self._policy), -1
         self._watcher = watcher = self._watch(self.job)
         threading.Thread(target=self._run, args=(watcher,), name="codeexec-panel-job", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Draw the card of an ended job anew: its dead letter may be gone."""
+        if self.ended:
+            self._state = state = self.job.state()
+            self._card.draw(self._ended_html(state))
 
     def leave(self) -> None:
         """Stop reading; the job is not touched."""
@@ -145,11 +152,13 @@ class JobDetail:
         if result.error is not None and state.status is not Status.CANCELLED:
             self._transcript.error(result.error.ename, result.error.evalue, list(result.error.traceback))
         self.flush()
-        notes = [*render.advice(state), *self._policy.notes]
-        self._card.draw(render.card_html(state, live=True, notes=notes))
+        self._card.draw(self._ended_html(state))
         self._card.buttons({"Run again": lambda: self._again(self.job), "Edit": self._take, "Close": self._close})
         self._offer(state)
         self._say("")
+
+    def _ended_html(self, state: JobState) -> str:
+        return render.card_html(state, live=True, notes=[*render.advice(state), *self._policy.notes])
 
     def _cancel(self) -> None:
         try:
@@ -159,14 +168,23 @@ class JobDetail:
 
     def _take(self) -> None:
         if self._state is not None:
-            self._edit(self._state)
+            self._edit(self._state, self._options(self._state))
         # a pressed button stays disabled until it is offered anew
         self._card.buttons({})
         self._card.buttons({"Run again": lambda: self._again(self.job), "Edit": self._take, "Close": self._close})
 
     def _offer(self, state: JobState) -> None:
-        source = f"%%remote_exec --queue {shlex.quote(one_line(state.queue))}\n{state.code}"
+        source = f"{options_line.MAGIC} {self._options(state)}\n{state.code}"
         controls.draw(self._link, new_cell(source, "Copy into a new cell"))
+
+    def _options(self, state: JobState) -> str:
+        """The options with which the job was submitted, read once a run: an edited run has those of the first one."""
+        if self._line is None:
+            request = self.job.client.store.snapshot(self.job.id).request
+            self._line = (
+                options_line.of_request(request) if request else f"--queue {shlex.quote(one_line(state.queue))}"
+            )
+        return self._line
 
     def _say(self, text: str) -> None:
         controls.draw(self._message, theme.note(text) if text else "")

@@ -228,7 +228,7 @@ def _brief(row: JobRow) -> str:
     if state.status in (Status.QUEUED, Status.RETRYING) or state.cancelling:
         return render.headline(state)
     if state.status is Status.DEAD_LETTERED:
-        word = "Dead"
+        word = "Dropped" if state.dropped else "Dead"
     if state.done and state.reason is not None and render.REASONS.get(state.reason):
         return f"{word}: {render.REASONS[state.reason]}"
     return word

@@ -11,7 +11,7 @@ from typing import Any
 from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES
 from codeexec_magic.display import theme
 from codeexec_magic.display.live_card import answer_on_own_shell
-from codeexec_magic.panel import controls
+from codeexec_magic.panel import controls, options_line
 
 #: a front end sends a click before the last keystrokes when these had to wait for their turn (seconds)
 _TYPED_S = 0.12
@@ -55,13 +55,16 @@ class SubmitForm:
         self._timeout = self._field("Timeout", "90 s")
         self._memory = self._field("Memory", "1GB")
         self._retries = self._field("Retries", "3")
+        self._more = self._field("More", "--in a,b --network", width="230px")
         self._go = controls.button("Submit", self._clicked, hint="Shift-Enter", kind="cxm-submit")
         self._cancel = controls.button("Discard", self.clear)
         self._cancel.layout.display = "none"
         self._message = controls.html()
         for widget in (self.area, self._from, self.queue, self._profile, self._cache):
             answer_on_own_shell(widget)
-        options = controls.line(self._timeout, self._memory, self._retries, self._cache, self._go, self._cancel)
+        options = controls.line(
+            self._timeout, self._memory, self._retries, self._cache, self._more, self._go, self._cancel
+        )
         self.box = widgets.VBox(
             [
                 controls.line(
@@ -90,10 +93,19 @@ class SubmitForm:
             self.queue.options = names
             self.queue.value = chosen if chosen in names else QUEUE_DEFAULT
 
-    def load(self, code: str, queue: str = "", *, editing: str | None = None) -> None:
-        """Put code into the box; ``editing`` a dead letter, whose job then runs again."""
+    def load(self, code: str, queue: str = "", *, options: str | None = None, editing: str | None = None) -> None:
+        """Put code into the box.
+
+        Args:
+            code: the code.
+            queue: chosen, if it is on offer.
+            options: what stands behind ``%%remote_exec``; None leaves the fields as they are.
+            editing: id of the dead letter whose code it is, and whose job then runs again.
+        """
         self._editing = editing
         self.area.value = code
+        if options is not None:
+            self._fill(options)
         if queue in self.queue.options:
             self.queue.value = queue
         if editing:
@@ -123,7 +135,25 @@ class SubmitForm:
         ):
             words += [flag, value] if value else []
         words += [self._cache.value] if self._cache.value else []
-        return shlex.join(words)
+        more = self._more.value.strip()
+        return f"{shlex.join(words)} {more}" if more else shlex.join(words)
+
+    def _fill(self, options: str) -> None:
+        """Show the options of a line in the fields that there are for them, and all others in the last one."""
+        fields = {"--timeout": self._timeout, "--memory": self._memory, "--retries": self._retries}
+        choices = {"--queue": self.queue, "--profile": self._profile}
+        taken, rest = options_line.take(options, [*fields, *choices], ["--no-cache", "--refresh"])
+        for flag, field in fields.items():
+            field.value = taken.get(flag, "")
+        for flag, choice in choices.items():
+            offered = [one[1] if isinstance(one, tuple) else one for one in choice.options]
+            value = taken.get(flag, QUEUE_DEFAULT if flag == "--queue" else "")
+            if value in offered:
+                choice.value = value
+            else:
+                rest = f"{shlex.join([flag, value])} {rest}".strip()
+        self._cache.value = taken.get("--no-cache") or taken.get("--refresh") or ""
+        self._more.value = rest
 
     def _clicked(self) -> None:
         # not here: the rest of what was typed comes through the very thread that runs this
@@ -142,7 +172,8 @@ class SubmitForm:
 
     def _prefill(self, change: Any) -> None:
         if change["new"]:
-            self.load(change["new"])
+            options, code = options_line.split_source(change["new"])
+            self.load(code, options=options)
 
     def _choice(self, label: str, options: Sequence[Any], *, width: str) -> Any:
         import ipywidgets as widgets
@@ -156,13 +187,13 @@ class SubmitForm:
         made.add_class("cxm-field")
         return made
 
-    def _field(self, label: str, hint: str) -> Any:
+    def _field(self, label: str, hint: str, *, width: str = "130px") -> Any:
         import ipywidgets as widgets
 
         made = widgets.Text(
             placeholder=hint,
             description=label,
-            layout=widgets.Layout(width="130px", margin="0"),
+            layout=widgets.Layout(width=width, margin="0"),
             style={"description_width": "initial"},
         )
         made.add_class("cxm-field")

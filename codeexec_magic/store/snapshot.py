@@ -55,6 +55,7 @@ class JobState:
     verdict: str = ""
     isolation_level: int | None = None
     cancelling: bool = False
+    dropped: bool = False  #: it was a dead letter, which somebody dropped
     attempts: tuple[Mapping[str, Any], ...] = field(default=())
 
     @property
@@ -107,6 +108,11 @@ class Snapshot:
         shared = Status(shown)
         return own if shared.terminal else shared
 
+    @property
+    def request(self) -> ExecutionRequest | None:
+        """What was submitted; None if it cannot be read."""
+        return _request(self.record)
+
     def state(self) -> JobState:
         """The snapshot for people."""
         record, run, status = self.record, self.run, self.status
@@ -151,6 +157,7 @@ class Snapshot:
             verdict=self.damage or str(result.get("verdict", "")),
             isolation_level=level if isinstance(level, int) else None,
             cancelling="cancel" in record and not status.terminal,
+            dropped="dropped" in record and status is Status.DEAD_LETTERED,
             attempts=attempts(run),
         )
 

@@ -52,11 +52,20 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
-    """Opens a notebook whose first cell loads the extension; the given cells are numbered from 1."""
-    opened: list[Notebook] = []
-    with window(browser) as page:
+    """Opens a notebook whose first cell loads the extension; the given cells are numbered from 1.
 
-        def open_notebook(*cells: str, name: str = "") -> Notebook:
+    No page may ask for anything but what JupyterLab's own server has, unless its test says ``outside=True``.
+    """
+    opened: list[Notebook] = []
+    asked: list[str] = []
+    allowed = False
+    with window(browser) as page:
+        # requests that are blocked or fail are among them
+        page.context.on("request", lambda one: asked.append(one.url))
+
+        def open_notebook(*cells: str, name: str = "", outside: bool = False) -> Notebook:
+            nonlocal allowed
+            allowed = outside
             name = name or f"{request.node.name.translate(str.maketrans('[]/', '---'))}.ipynb"
             first = "%load_ext codeexec_magic\nimport sys, ipykernel; print(sys.executable, ipykernel.version_info[0])"
             book = Notebook(lab, page, name, [first, *cells]).open()
@@ -66,11 +75,14 @@ def notebook(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iter
             python, major = said
             assert python == os.environ.get("CODEEXEC_KERNEL_PYTHON", sys.executable)
             book.kernel_major = int(major)
+            book.asked = asked
             return book
 
         yield open_notebook
         for book in opened:
             book.close()
+    own = (f"{lab.url}/", "data:", "blob:", f"ws://127.0.0.1:{lab.port}/", "about:")
+    assert allowed or [url for url in asked if not url.startswith(own)] == []
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,8 @@ class Notebook:
         self.path = lab.notebooks / name
         #: of ipykernel
         self.kernel_major = 0
+        #: every URL the page has asked for
+        self.asked: list[str] = []
         notebook = new_notebook(cells=[new_code_cell(source) for source in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.path)

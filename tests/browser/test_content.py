@@ -216,7 +216,7 @@ def test_script_canaries(notebook: Open) -> None:
 
 def test_the_canaries_can_sing(notebook: Open) -> None:
     """The same cell trusted: its scripts run, so their silence elsewhere means something."""
-    book = notebook(CANARIES.replace("--no-cache", "--no-cache --trust"))
+    book = notebook(CANARIES.replace("--no-cache", "--no-cache --trust"), outside=True)
     book.start(1)
     awaited = {f"__xss_{name}" for name in ("html", "isolated", "lines", "update", "markdown", "script0")}
 

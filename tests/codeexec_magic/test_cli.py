@@ -662,3 +662,17 @@ def test_only_the_gate_writes_to_the_terminal() -> None:
 def test_durations(value: Any, text: str) -> None:
     """Durations read as people say them."""
     assert terminal.seconds(value) == text
+
+
+def test_a_dropped_dead_letter_says_so(client: Client) -> None:
+    """Dropped, purged and requeued: the job's record knows whether its letter is still there."""
+    first, second = dead(client), dead(client, "hoard(2)")
+    assert not client.job(first).state().dropped
+    client.drop(first)
+    assert client.job(first).state().dropped
+    assert not client.job(second).state().dropped
+    client.purge_dead_letters()
+    assert client.job(second).state().dropped
+    client.requeue(first)
+    assert not client.job(first).state().dropped
+    assert not client.store.redis.exists(f"{client.store.prefix}job:unknown")

@@ -1,13 +1,16 @@
 -- Forget one dead letter, or all of them. ARGV: prefix, bare prefix, id or '', result ttl
 -- Returns how many.
 local id, ttl = ARGV[3], tonumber(ARGV[4])
+local function dropped(one)
+  if redis.call('PEXPIRE', job_key(one), ttl) == 1 then redis.call('HSET', job_key(one), 'dropped', now) end
+end
 if id ~= '' then
   if not undead(id) then return 0 end
-  redis.call('PEXPIRE', job_key(id), ttl)
+  dropped(id)
   return 1
 end
 local ids = redis.call('HKEYS', P .. 'dead_letter:index')
-for _, one in ipairs(ids) do redis.call('PEXPIRE', job_key(one), ttl) end
+for _, one in ipairs(ids) do dropped(one) end
 local gone = redis.call('LLEN', DEAD)
 redis.call('DEL', DEAD, P .. 'dead_letter:index')
 return gone

@@ -26,7 +26,7 @@ if request ~= '' then redis.call('HSET', record, 'request', request, 'code_hash'
 -- an edited or repeated run answers for itself alone: it neither fills nor uses the cache slot of the first one
 redis.call('HDEL', record, 'result', 'reason', 'finished_at', 'cancel', 'leader', 'cached_age_ms', 'due_at',
   'failures', 'crashes', 'runs', 'attempts', 'waited_ms', 'flight', 'cache_key', 'worker', 'started_at',
-  'closed', 'closed_as')
+  'closed', 'closed_as', 'dropped')
 redis.call('PERSIST', record)
 -- what the earlier runs wrote is told by the timeline; the stream starts anew with the new run
 redis.call('DEL', events_key(id))

@@ -180,3 +180,12 @@ def test_ordinal(number: int, text: str) -> None:
 def test_bar_is_to_scale() -> None:
     """Half waiting, half running."""
     assert "width:50.0%" in render.card_html(replace(DONE, waited_s=2.0, ran_s=2.0))
+
+
+def test_a_dropped_letter_offers_nothing() -> None:
+    """Once its dead letter was dropped, a card says so and does not name commands that cannot work."""
+    state = replace(DONE, status=Status.DEAD_LETTERED, reason=Reason.MEMORY, attempt=4)
+    assert any("%remote_dlq" in line for line in render.advice(state))
+    dropped = replace(state, dropped=True)
+    assert render.headline(dropped) == "Dropped after 4 runs: memory limit"
+    assert render.advice(dropped) == []
