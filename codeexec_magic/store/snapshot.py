@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from codeexec_magic.contract import (
+from codeexec_magic.contract import (, ExecutionRequest
     SCHEMA_VERSION,
     ErrorInfo,
     ExecutionResult,
@@ -111,15 +111,14 @@ class Snapshot:
     @property
     def request(self) -> ExecutionRequest | None:
         """What was submitted; None if it cannot be read."""
-        return _request(self.record)
+        try:
+            return decode_request(self.record.get("request", ""), self.id)
+        except DecodeError:
+            return None  # the job list reads records without their requests
 
     def state(self) -> JobState:
         """The snapshot for people."""
-        record, run, status = self.record, self.run, self.status
-        try:
-            request = decode_request(record.get("request", ""), self.id)
-        except DecodeError:
-            request = None  # the job list reads records without their requests
+        record, run, status, request = self.record, self.run, self.status, self.request
         result = _json_object(run.get("result"))
         waited = _waited_ms(run, status, self.now_ms)
         if status is Status.RUNNING:
