@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from codeexec_magic.contract import (, ExecutionRequest
+from codeexec_magic.contract import (
     SCHEMA_VERSION,
     ErrorInfo,
+    ExecutionRequest,
     ExecutionResult,
     Reason,
     Status,
