@@ -177,7 +177,8 @@ def _search_working_folder() -> None:
 
 
 def _surroundings(spawn: Spawn) -> None:
-    os.umask(0o077)
+    # where a cell shares folders with the host, its files are its own
+    os.umask(0o022 if spawn.namespaces else 0o077)
     os.chdir(spawn.home)
     if not spawn.namespaces:
         tmp = str(Path(spawn.home, "tmp"))

@@ -207,13 +207,14 @@ def make_shell(folder: str) -> ZMQInteractiveShell:
     config.HistoryManager.enabled = False
     config.IPKernelApp.connection_file = ""  # libraries ask whether there is such a section
     config.InteractiveShell.colors = "neutral"
-    config.InteractiveShell.show_rewritten_input = False
+    config.InteractiveShell.autoindent = False
     InteractiveShell.clear_instance()
     shell: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config)
     # what it would tidy up at the end goes with the sandbox, and is torn down while somebody waits
     atexit.unregister(shell.atexit_operations)
     kernel.announce(shell)
     cast("Any", shell.extension_manager).load_extension("storemagic")
+    shell.user_ns_hidden.update(shell.user_ns)  # as in a kernel: %who shows what the cell defines
     warnings.filterwarnings("ignore", message="To exit: use")
     builtins.SoftTimeLimitExceeded = SoftTimeLimitExceeded  # type: ignore[attr-defined]
     builtins.input = _no_input
