@@ -107,14 +107,13 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "ssl_ca_data": Option(_text, "Certificate authorities themselves (PEM).", "tls"),
     "ssl_certfile": Option(_text, "File of the client's certificate (PEM).", "tls"),
     "ssl_keyfile": Option(_text, "File of the client's key (PEM).", "tls"),
-    "ssl_password": Option(_text, "Password of the client's key.", "tls"),
     "ssl_min_version": Option(_tls_version, "Oldest version of TLS that is accepted: TLSv1.2 or TLSv1.3.", "tls"),
     "ssl_ciphers": Option(_word, "Ciphers of TLS 1.2 that are accepted, in OpenSSL's notation.", "tls"),
     "ssl_include_verify_flags": Option(_verify_flags, "Flags added to the check of certificates.", "tls"),
     "ssl_exclude_verify_flags": Option(_verify_flags, "Flags taken from the check of certificates.", "tls"),
 }
-#: options that hold a secret or would fill a line
-HIDDEN: Final = ("ssl_password", "ssl_ca_data")
+#: options that would fill a line
+HIDDEN: Final = ("ssl_ca_data",)
 #: options that name a file or directory
 FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path")
 
@@ -127,6 +126,7 @@ REFUSED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ack_emulation", "priority_steps", "queue_order_strategy", "socket_read_size"), _OURS),
     **dict.fromkeys(("credential_provider", "ssl_ocsp_context", "socket_keepalive_options"), _OBJECT),
     **dict.fromkeys(("ssl_validate_ocsp", "ssl_validate_ocsp_stapled", "ssl_ocsp_expected_cert"), _OBJECT),
+    "ssl_password": "'celery inspect' would show it; use a key file without a password that only the worker can read",
     "timeout": "it belongs to a pool that we do not use; socket_timeout is the one to set",
     "host": "the host stands before the '?'",
     "port": "the port stands before the '?'",

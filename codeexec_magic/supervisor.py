@@ -115,7 +115,7 @@ class Child:
             stdout=self._output,
             stderr=self._output,
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=die_with_parent(),
         )
 
     def poll(self) -> bool:
@@ -219,7 +219,8 @@ def describe(status: int) -> str:
         return f"was killed by signal {-status}"
 
 
-def _die_with_parent() -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
+    """A ``preexec_fn`` that has the kernel kill the new process when the thread that starts it ends."""
     parent = os.getpid()
     prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: between fork and exec only simple calls are safe
 

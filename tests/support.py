@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from codeexec_magic.errors import ServerNotFound
 from codeexec_magic.local import server
+from codeexec_magic.supervisor import die_with_parent
 from worker import sandbox
 
 T = TypeVar("T")
@@ -134,7 +136,13 @@ class PrivateServer:
         command = server.command(self._binary, socket_path=self.socket, data=data or self._directory)
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # the server writes its title over its environment, by which the watchdog would find it
+                preexec_fn=die_with_parent() if threading.current_thread() is threading.main_thread() else None,
             )
         wait_until(self._answers, 60, "the test server's PONG")
         return self

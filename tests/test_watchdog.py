@@ -26,6 +26,7 @@ def test_everything(redis_server, cluster, monkeypatch):
 """
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_survives_the_run(short_tmp: Path, number: signal.Signals) -> None:
     """Server, worker and embedded cluster of a run end with it, be it by SIGTERM or by SIGKILL."""
@@ -45,7 +46,7 @@ def test_nothing_survives_the_run(short_tmp: Path, number: signal.Signals) -> No
     try:
         wait_until(
             lambda: (short_tmp / "ready").exists() or run.poll() is not None,
-            100,
+            200,
             "the run's server, worker and cluster",
         )
         assert run.poll() is None, (short_tmp / "log").read_text()
