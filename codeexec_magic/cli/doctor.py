@@ -16,9 +16,10 @@ from typing import Any, Final
 import click
 
 from codeexec_magic.broker_url import BrokerURL, redact
-from codeexec_magic.cli.terminal import as_json, dim, echo, line, seconds
+from codeexec_magic.cli.terminal import as_json, dim, echo, line, seconds, table
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.settings import Settings, WorkerSettings
+from codeexec_magic.settings_reference import SECTIONS, rows
 
 #: what each extra is needed for, and its packages
 EXTRAS: Final = {
@@ -49,9 +50,13 @@ class Finding:
 
 @click.command()
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@click.option("--settings", "settings_", is_flag=True, help="List the settings and their values instead.")
 @click.pass_obj
-def doctor(broker: str | None, json_: bool) -> int:
+def doctor(broker: str | None, json_: bool, settings_: bool) -> int:
     """Check this machine and say in words what to change. Exits with 1 if something cannot work."""
+    if settings_:
+        _list_settings(json_)
+        return 0
     findings = []
     for check in (_python, _packages, _server, lambda: _cluster(broker), _isolation):
         for finding in _guarded(check):
@@ -68,6 +73,18 @@ def doctor(broker: str | None, json_: bool) -> int:
     return 1 if bad else 0
 
 
+def _list_settings(json_: bool) -> None:
+    """Print every variable with its value in this environment."""
+    found = [row for kind in SECTIONS.values() for row in rows(kind, os.environ)]
+    if json_:
+        as_json([asdict(row) for row in found])
+    else:
+        table(
+            ("VARIABLE", "VALUE", "DEFAULT", "UNIT", "MEANING"),
+            [(row.name, line(row.value) or "-", line(row.default), row.unit, row.help) for row in found],
+        )
+
+
 def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
@@ -77,12 +94,12 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 def _python() -> Iterator[Finding]:
     version = platform.python_version()
-    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    good = (3, 11) <= sys.version_info[:2] <= (3, 15)
     yield Finding(
         "python",
         "ok" if good else "bad",
         f"{version} in {sys.prefix}",
-        "" if good else "use Python 3.11, 3.12 or 3.13",
+        "" if good else "use Python 3.11 to 3.15",
     )
     linux = sys.platform.startswith("linux")
     yield Finding(

@@ -63,6 +63,15 @@ def queue(broker: str | None, json_: bool) -> None:
     if json_:
         as_json(_facts(board))
         return
+    _totals(board)
+    echo()
+    _queue_table(board)
+    echo()
+    _worker_table(board)
+
+
+def _totals(board: Dashboard) -> None:
+    reading = board.reading
     rates = ((board.failure_rate, "failed"), (board.hit_rate, "cached"))
     recent = [f"{percent(share)} {what}" for share, what in rates if share is not None]
     echo(
@@ -71,7 +80,9 @@ def queue(broker: str | None, json_: bool) -> None:
     )
     for alarm in board.alarms:
         echo(line(f"{alarm.glyph} {alarm.title} → {alarm.advice}"), fg="yellow")
-    echo()
+
+
+def _queue_table(board: Dashboard) -> None:
     table(
         ("QUEUE", "WAITING", "OLDEST", "WAIT P50", "WAIT P95", "WORKERS"),
         [
@@ -83,11 +94,13 @@ def queue(broker: str | None, json_: bool) -> None:
                 seconds(board.wait(0.95, one.name)),
                 str(one.listeners),
             )
-            for one in reading.queues
+            for one in board.reading.queues
         ],
     )
-    echo()
-    if not reading.alive:
+
+
+def _worker_table(board: Dashboard) -> None:
+    if not board.reading.alive:
         echo("0 workers: start one with 'codeexec worker'")
         return
     table(
@@ -102,7 +115,7 @@ def queue(broker: str | None, json_: bool) -> None:
                 line(one.about.get("version", ""), 16),
                 line(",".join(one.queues)),
             )
-            for one in reading.alive
+            for one in board.reading.alive
         ],
     )
 
