@@ -126,7 +126,14 @@ _PRELOAD: Final = Variable(
 _ISOLATION: Final = Variable(
     "CODEEXEC_REQUIRED_ISOLATION", v.level, "Isolation level below which the worker takes no cells: 0, 1 or 2."
 )
-_NETWORK: Final = Variable("CODEEXEC_ALLOW_NETWORK", v.switch, "Whether cells may ask for network access.")
+_NETWORK: Final = Variable(
+    "CODEEXEC_ALLOW_NETWORK",
+    v.switch,
+    "Whether cells may ask for network access; it needs CODEEXEC_ALLOW_LOOPBACK, too.",
+)
+_LOOPBACK: Final = Variable(
+    "CODEEXEC_ALLOW_LOOPBACK", v.switch, "Whether cells with network access may reach this machine's loopback address."
+)
 _FREE_DISK: Final = Variable("CODEEXEC_MIN_FREE_DISK_MB", v.whole, "Free disk below which the worker waits.", "MB")
 _GRACE: Final = Variable(
     "CODEEXEC_GRACE_S", v.seconds, "At a warm shutdown cells get this long to finish; then they are queued again.", "s"
@@ -152,12 +159,22 @@ class WorkerSettings(Settings):
     preload: tuple[str, ...] = setting(_PRELOAD, ("numpy", "pandas", "matplotlib.pyplot"))
     required_isolation: int = setting(_ISOLATION, 1)
     allow_network: bool = setting(_NETWORK, False)
+    allow_loopback: bool = setting(_LOOPBACK, False)
     ceiling: Limits = DEFAULT_CEILING  #: from the variables of :data:`CEILING`
     free_disk_mb: int = setting(_FREE_DISK, 512)
     grace_s: float = setting(_GRACE, 20.0)
     alert: str | None = setting(_ALERT, None)
     events: bool = setting(_EVENTS, False)
     log_code: bool = setting(_LOG_CODE, False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.allow_network and not self.allow_loopback:
+            # the cell shares the network of the worker's machine, where nothing walls off a single address
+            raise BadSetting(
+                "CODEEXEC_ALLOW_NETWORK=1 lets cells reach the services on this machine's loopback address, such as a "
+                "broker: set CODEEXEC_ALLOW_LOOPBACK=1, too, if you accept that, or run the worker where there are none"
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> WorkerSettings:

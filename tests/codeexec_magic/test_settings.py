@@ -25,6 +25,7 @@ def test_variables_are_read_and_typed() -> None:
             "CODEEXEC_QUEUES": "a, b",
             "CODEEXEC_SLOTS": "3",
             "CODEEXEC_ALLOW_NETWORK": "yes",
+            "CODEEXEC_ALLOW_LOOPBACK": "1",
             "CODEEXEC_MAX_MEMORY_MB": "512",
             "CODEEXEC_MAX_SECONDS": "60",
             "CODEEXEC_RESULT_TTL_S": "1.5",
@@ -66,3 +67,11 @@ def test_nonsense_names_the_value(variable: str, value: str) -> None:
         WorkerSettings.from_env({variable: value})
     assert value.split("://")[0] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_network_needs_leave_for_the_loopback() -> None:
+    """Leave for the network alone is refused in one line that says what it opens."""
+    with pytest.raises(BadSetting, match=r"CODEEXEC_ALLOW_LOOPBACK=1, too") as caught:
+        WorkerSettings.from_env({"CODEEXEC_ALLOW_NETWORK": "1"})
+    assert "\n" not in str(caught.value)
+    assert WorkerSettings.from_env({"CODEEXEC_ALLOW_NETWORK": "1", "CODEEXEC_ALLOW_LOOPBACK": "1"}).allow_network

@@ -39,6 +39,7 @@ class Sandbox:
         *,
         limits: Limits = DEFAULT_LIMITS[QUEUE_DEFAULT],
         allow_network: bool = False,
+        allow_loopback: bool = False,
         free_disk_mb: int = 512,
         **options: Any,
     ) -> None:
@@ -52,6 +53,8 @@ class Sandbox:
             ceiling: the most that a cell may ask for.
             limits: what cells usually get; standbys are made for these.
             allow_network: whether a cell may ask for the host's network.
+            allow_loopback: whether such a cell may reach the host's loopback address; without it there is no network,
+                because nothing walls that address off.
             free_disk_mb: free space below which :meth:`short_of` says so.
             options: ``level`` (highest to try), ``cgroup``, ``guards_off``: for tests of weaker places;
                 ``probe=False`` skips trying the guards at the start.
@@ -66,6 +69,7 @@ class Sandbox:
             "cgroup": options.pop("cgroup", True),
             "guards_off": list(options.pop("guards_off", ())),
         }
+        self._loopback = allow_loopback
         self._probe = options.pop("probe", True)
         if options:
             raise TypeError(f"unknown options: {', '.join(options)}")
@@ -87,6 +91,7 @@ class Sandbox:
             ceiling=settings.ceiling,
             limits=limits or DEFAULT_LIMITS[QUEUE_DEFAULT],
             allow_network=settings.allow_network,
+            allow_loopback=settings.allow_loopback,
             free_disk_mb=settings.free_disk_mb,
         )
 
@@ -176,6 +181,8 @@ class Sandbox:
             raise LimitTooHigh(f"this worker grants {named}")
         if cell.network and not self._config["network"]:
             raise LimitTooHigh("this worker grants no network (CODEEXEC_ALLOW_NETWORK)")
+        if cell.network and not self._loopback:
+            raise LimitTooHigh("this worker grants no network: it would open the loopback (CODEEXEC_ALLOW_LOOPBACK)")
         failure = ""
         for _ in range(2):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -32,7 +33,8 @@ Events = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """One sandbox for the tests that do not break it."""
-    with Sandbox(slots=2, preload=("numpy", "pandas", "matplotlib.pyplot"), allow_network=True) as sandbox:
+    preload = ("numpy", "pandas", "matplotlib.pyplot")
+    with Sandbox(slots=2, preload=preload, allow_network=True, allow_loopback=True) as sandbox:
         yield sandbox
 
 
@@ -841,3 +843,36 @@ def test_an_unlimited_number_of_processes_is_told() -> None:
     with Sandbox(slots=1, preload=(), level=1, cgroup=False, probe=False) as sandbox:
         told = any(why.startswith("processes:") for why in sandbox.report["missing"])
         assert told == (os.getuid() == 0 and not sandbox.report["own_uid"])
+
+
+def test_network_is_refused_where_it_would_open_the_loopback() -> None:
+    """Leave for the network alone is not enough: such a cell would reach what listens on the machine itself."""
+    with Sandbox(slots=1, preload=(), probe=False, allow_network=True) as sandbox:
+        with pytest.raises(LimitTooHigh, match="CODEEXEC_ALLOW_LOOPBACK"):
+            sandbox.run(Cell("x", "1", network=True))
+        assert execute(sandbox, "1")[0].success
+
+
+_RANDOM = """
+import json, multiprocessing, os, random, secrets, socket, ssl, tempfile, uuid, numpy
+print(json.dumps({
+    "authkey": bytes(multiprocessing.current_process().authkey).hex(),
+    "random": random.random(),
+    "numpy": float(numpy.random.rand()),
+    "default_rng": float(numpy.random.default_rng().random()),
+    "ssl": ssl.RAND_bytes(16).hex(),
+    "secrets": secrets.token_hex(),
+    "uuid1": str(uuid.uuid1()), "uuid4": str(uuid.uuid4()), "node": uuid.getnode(),
+    "names": next(tempfile._get_candidate_names()),
+    "mkdtemp": tempfile.mkdtemp(),
+}))
+"""
+
+
+@pytest.mark.parametrize("level", [2, 1])
+def test_cells_share_no_key_and_no_seed(level: int) -> None:
+    """Whatever the zygote had made when it imported libraries is made anew in each cell."""
+    preload = ("multiprocessing", "ssl", "uuid", "tempfile", "secrets", "numpy", "random")
+    with Sandbox(slots=1, preload=preload, level=level, required_isolation=0, probe=False) as sandbox:
+        first, second = (json.loads(stream_text(execute(sandbox, _RANDOM)[1], "stdout")) for _ in range(2))
+    assert {name for name in first if first[name] == second[name]} == set()

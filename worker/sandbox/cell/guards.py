@@ -73,7 +73,8 @@ def system_call_filter(spawn: Spawn) -> bytes:
     return seccomp.build(
         syscalls.machine(),
         inet=private or spawn.network,
-        unix=private,
+        # abstract unix sockets belong to the network: only Landlock keeps those of the host out
+        unix=private and (not spawn.network or ("landlock" not in spawn.guards_off and landlock.abi() >= 6)),
         ipc=private,
         unseen_memory=spawn.unseen_memory,
         shared_owner=not private and not spawn.uid,

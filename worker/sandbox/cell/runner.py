@@ -25,6 +25,23 @@ def reseed() -> None:
         numpy_random.seed(struct.unpack("4I", os.urandom(16)))
     if (torch := sys.modules.get("torch")) is not None:
         torch.seed()
+    if (polars := sys.modules.get("polars")) is not None:
+        polars.set_random_seed(struct.unpack("Q", os.urandom(8))[0])
+    renew_keys()
+
+
+def renew_keys() -> None:
+    """Make anew, or forget, what libraries made up when the zygote imported them."""
+    loaded: dict[str, Any] = sys.modules
+    if (process := loaded.get("multiprocessing.process")) is not None:
+        process.current_process().authkey = os.urandom(32)
+    if (ssl := loaded.get("_ssl")) is not None:
+        # it takes a fork for one by the process id, which in namespaces is the same for all
+        ssl.RAND_add(os.urandom(32), 32.0)
+    if (tempfile := loaded.get("tempfile")) is not None:
+        tempfile.tempdir = tempfile._name_sequence = None
+    if (uuid := loaded.get("uuid")) is not None:
+        uuid._node = uuid._last_timestamp = None
 
 
 def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
