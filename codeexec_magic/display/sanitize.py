@@ -43,13 +43,14 @@ MAX_JOB_FORMULAS: Final = 200_000
 _ACTIVE: Final = re.compile(r"<\s*(script|iframe|canvas|object|embed|audio|video|form|svg)\b", re.I)
 _STYLED: Final = re.compile(r"<\s*(input|button|style(?!\s+scoped))\b", re.I)
 _ACTIVE_NAMES: Final = {
-    "script": "HTML that needs scripts",
-    "canvas": "HTML that needs scripts",
-    "iframe": "HTML with a frame",
     "audio": "an audio player",
     "video": "a video player",
-    "svg": "HTML with a drawing (SVG) in it",
+    "iframe": "HTML with a frame",
+    "script": "HTML that needs scripts",
+    "svg": "HTML with drawings (SVG)",
 }
+#: With one of these, what is left in a frame of ours shows nothing.
+_ONLY_TRUSTED: Final = frozenset({"audio", "video", "iframe", "canvas", "object", "embed"})
 #: A text such as ``<IPython.lib.display.Audio object>`` shows nothing.
 _NO_TEXT: Final = re.compile(
     r"\s*|<[\w.]+( object)?( at 0x[0-9a-f]+)?>|(alt\.\w*Chart\(\.\.\.\))|Figure\(.{0,200}\)", re.S
@@ -139,7 +140,7 @@ class Policy:
         if mime in _CONVERTERS:
             return _CONVERTERS[mime](value)
         if mime in _SCRIPTED or mime.startswith(_SCRIPTED_PREFIXES):
-            self._note(f"{_mime_name(mime)} was not shown: {_TRUST}")
+            self._note(_PLOTLY if "plotly" in mime else f"a display that needs scripts was not shown: {_TRUST}")
         raise _NotShown(_mime_name(mime))
 
     def _html(self, text: str) -> dict[str, str]:
@@ -157,22 +158,32 @@ class Policy:
         if cleaned is None:
             self._note("HTML was not shown: `pip install nh3`")
             return {"text/plain": _cut(html_clean.strip_tags(text))}
-        active = _ACTIVE.search(text)
-        styled = not frame_ and bool(_STYLED.search(text))
         says = html_clean.strip_tags(re.sub(r"<style\b.*?</style>", "", cleaned, flags=re.S | re.I))
+        active = {found.lower() for found in _ACTIVE.findall(text)}
         if active:
-            what = _ACTIVE_NAMES.get(active[1].lower(), "HTML that needs more than a page of text")
-            self._note(f"{what} was not shown: {_TRUST}")
-            if not _is_table(cleaned):
-                raise _NotShown(what)  # a page taken apart reads worse than its text
-        elif styled:
+            self._active(active, cleaned, says)
+        elif not frame_ and _STYLED.search(text):
             self._note("HTML was shown without its styles: `--html frame` shows them")
-            if not _is_table(cleaned):
-                return {"text/plain": _cut(says)}
-        if not says and "<img" not in cleaned:
-            raise _NotShown("HTML without text")
+        if not frame_ and (active or _STYLED.search(text)) and not _is_table(cleaned):
+            return {"text/plain": _cut(says)}  # a page taken apart reads worse than its text
         shown = frame(cleaned) if frame_ else html_clean.not_typeset(cleaned)
         return {"text/html": shown, "text/plain": _cut(says)}
+
+    def _active(self, active: set[str], cleaned: str, says: str) -> None:
+        """Note what of HTML is not shown because it needs scripts or a page of its own.
+
+        Raises:
+            _NotShown: what is left would show nothing.
+        """
+        what = next((words for tag, words in _ACTIVE_NAMES.items() if tag in active), "HTML that needs scripts")
+        if active & _ONLY_TRUSTED or not says:
+            self._note(f"{what} was not shown: {_TRUST}")
+            if not _is_table(cleaned):
+                raise _NotShown(what)
+        elif self.mode is HtmlMode.FRAME:
+            self._note(f"{what} was shown without them: {_TRUST}")
+        else:
+            self._note(f"{what} was not shown: `--html frame` shows it without them; {_TRUST}")
 
     def _latex(self, text: str) -> dict[str, str]:
         why = latex.refusal(text)
@@ -302,6 +313,8 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
 #: Types of which the text is the source, which says more than the repr of an object.
 _SOURCES: Final = frozenset({"text/markdown", "text/latex"})
 _TRUST: Final = "`--trust` shows it, with all that it runs and loads"
+#: Its HTML holds megabytes of script, more than a cell may display; this renderer's names an address instead.
+_PLOTLY: Final = "a plotly figure was not shown: `--trust` with `fig.show('notebook_connected')` shows it"
 #: Types that the front end runs, or hands to an extension that does.
 _SCRIPTED: Final = frozenset({"application/javascript"})
 _SCRIPTED_PREFIXES: Final = ("application/vnd.plotly", "application/vnd.vega", "application/vnd.bokeh")

@@ -107,3 +107,51 @@ def test_a_bomb_leaves_the_page_usable(notebook: Open) -> None:
     assert "drawing it takes more than" in said
     assert "<image/png: not shown>" in said
     assert book.output(1).locator("img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "named", "sign"),
+    [
+        ("import plotly.express as px\nfig = px.line(x=[1, 2], y=[3, 1])\nfig.show('notebook_connected')", "HTML that needs scripts", "plotly"),
+        ("import altair as alt, pandas as pd\nalt.Chart(pd.DataFrame({'a': [1]})).mark_bar().encode(x='a:O')", "HTML that needs scripts", "vega"),
+        ("from bokeh.plotting import figure, show\nfrom bokeh.io import output_notebook\noutput_notebook()\np = figure(); p.line([1, 2], [3, 4]); show(p)", "needs scripts", "bokeh"),
+        ("from IPython.display import IFrame\nIFrame('http://127.0.0.1:9/frame', 300, 300)", "HTML with a frame", "/frame"),
+        ("from IPython.display import Audio\nimport numpy as np\nAudio(np.sin(np.arange(800)), rate=8000)", "an audio player", ""),
+    ],
+)  # fmt: skip
+def test_the_option_that_is_advised_shows_it(notebook: Open, code: str, named: str, sign: str) -> None:
+    """By default it is named, with ``--trust`` as the advice; with that the page loads what draws it."""
+    book = notebook(f"%%remote_exec --no-cache\n{code}", f"%%remote_exec --no-cache --trust\n{code}", outside=True)
+    said = book.run(1)
+    assert named in said
+    assert "--trust" in said
+    before = list(book.asked)
+    assert not [url for url in before if sign and sign in url and book.lab.url not in url]
+    book.run(2)
+    if sign:
+        book.poll(lambda: any(sign in url for url in book.asked[len(before) :]), 20, f"a request for {sign}")
+    else:
+        assert book.output(2).locator("audio").count() == 1
+
+
+def test_a_restart_leaves_the_job_and_its_card_says_so(notebook: Open) -> None:
+    """A restart interrupts the cell; that is no Stop: the job goes on, and the card does not claim to know about it."""
+    book = notebook("%%remote_exec --no-cache\nimport time\ntime.sleep(8); print('slept')", "%remote_attach last")
+    book.start(1)
+    book.says(1, "Running")
+    book.restart()
+    book.says(1, "lost its kernel")
+    assert "Running" not in book.text(1)
+    book.run(0)
+    assert "slept" in book.run(2)
+    assert "Succeeded" in book.text(2)
+
+
+def test_clearing_at_the_end_of_a_cell_keeps_its_output(notebook: Open) -> None:
+    """As in a local cell: what is to be cleared by the next output stays when there is none."""
+    book = notebook(
+        "%%remote_exec --no-cache\nfrom IPython.display import clear_output\nprint('kept'); clear_output(wait=True)"
+    )
+    book.run(1)
+    book.says(1, "Succeeded")
+    assert "kept" in book.text(1)

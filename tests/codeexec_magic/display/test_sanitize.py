@@ -277,3 +277,21 @@ def test_long_text_is_cut() -> None:
     assert kept.endswith("(2,000,000 more characters)")
     big = Policy().bundle({"application/json": list(range(50_000))})
     assert set(big) == {"text/plain"}
+
+
+def test_a_page_with_text_and_scripts_is_shown_in_a_frame() -> None:
+    """An estimator's diagram is readable without its scripts: there the frame is the advice, and helps."""
+    html = "<style>b{color:red}</style><div><b>LogisticRegression</b> and its parameters</div><script>fold()</script>"
+    clean, framed = Policy(), Policy(HtmlMode.FRAME)
+    assert clean.bundle({"text/html": html, "text/plain": "LR()"}) == {"text/plain": "LR()"}
+    assert "`--html frame`" in clean.notes[0]
+    assert "LogisticRegression" in framed.bundle({"text/html": html, "text/plain": "LR()"})["text/html"]
+    assert "--html frame" not in framed.notes[0]
+
+
+def test_a_plotly_figure_is_named_with_what_shows_it() -> None:
+    """No front end has a renderer for its type, so that trusting it alone would show nothing."""
+    policy = Policy()
+    shown = policy.bundle({"application/vnd.plotly.v1+json": {"data": []}, "text/plain": ""})
+    assert shown == {"text/plain": "<application/vnd.plotly.v1+json: not shown>"}
+    assert "notebook_connected" in policy.notes[0]
