@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .spawn import Spawn
 
 _PROC_READABLE: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems")
-_ETC_READABLE: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl")
+_ETC_READABLE: Final = (
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl"),
+    *("/etc/services", "/etc/protocols"),
+)
 #: limits that are the same for every cell
 _LIMITS: Final = (
     # 1, not 0: a core file of 1 byte is never written, and to a program that takes core dumps the kernel pipes

@@ -38,13 +38,25 @@ _SYSTEM: Final = (
     "/etc/fonts",
 )
 _ROOT_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64")
-_COPIED: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types")
+_COPIED: Final = (
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types"),
+    *("/etc/services", "/etc/protocols"),  # what socket.getservbyname() and getprotobyname() read
+)
 _NETWORK_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
 _WRITTEN: Final = {
     "/etc/passwd": f"sandbox:x:{INSIDE_UID}:{INSIDE_UID}::{HOME}:/bin/sh\n",
     "/etc/group": f"sandbox:x:{INSIDE_UID}:\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    # the host's own take their place, where it has them
+    "/etc/services": "".join(
+        f"{name} {port}/tcp\n{name} {port}/udp\n"
+        for name, port in {
+            **{"echo": 7, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "http": 80, "pop3": 110},
+            **{"ntp": 123, "imap2": 143, "ldap": 389, "https": 443, "imaps": 993, "pop3s": 995, "postgresql": 5432},
+        }.items()
+    ),
+    "/etc/protocols": "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\n",
 }
 _OWN_FLAGS: Final = syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
 _JAIL_FLAGS: Final = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
