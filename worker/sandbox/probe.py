@@ -46,6 +46,7 @@ _GUARDS: Final = {
 #: variables that every cell gets, whatever the worker has
 _OWN_NAMES: Final = {
     *("HOME", "LANG", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "MPLBACKEND"),
+    *("POLARS_MAX_THREADS", "NPROC", "LOKY_MAX_CPU_COUNT"),
     *(f"{name}_NUM_THREADS" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")),
 }
 #: how long a process may take to die of a signal that was let through (seconds)

@@ -205,8 +205,14 @@ def _receive(fd: int) -> bytes:
     return bytes(data)
 
 
+#: what libraries make at most by themselves: each thread's stack takes 8 MB of the memory limit, and on a machine of
+#: 64 processors the pools of polars and XLA, and the processes of joblib, would not fit
+_POOL: Final = str(min(os.cpu_count() or 1, 8))
 THREADS: Final = {
-    f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")
+    **{
+        f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")
+    },
+    **dict.fromkeys(("POLARS_MAX_THREADS", "NPROC", "LOKY_MAX_CPU_COUNT"), _POOL),
 }
 #: what a notebook's kernel sets
 KERNEL: Final = {
