@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar, cast
 
 from IPython.core.error import UsageError
-from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
@@ -152,9 +151,8 @@ def magic(
         made: Any = kind(function)
         for flags, keywords in reversed(arguments):
             made = _argument(*flags, **keywords)(made)
-        # braces and dollars in code are the user's, not variables of this kernel
-        made = no_var_expand(_magic_arguments(name)(made))
-        return cast("Callable[P, T]", made)
+        # IPython expands {name} and $name on the line, as for every magic; the code below it stays as it is
+        return cast("Callable[P, T]", _magic_arguments(name)(made))
 
     return decorate
 

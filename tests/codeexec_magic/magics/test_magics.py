@@ -299,6 +299,18 @@ def test_braces_are_left_alone(run: Said) -> None:
     assert "{x} remote $x" in run("%%remote_exec --no-cache\nx = 'remote'\nprint('{x}', f'{x}', '$x')")
 
 
+def test_variables_on_the_line_are_expanded(run: Said) -> None:
+    """``{name}`` and ``$name`` are the kernel's there, as for every magic; what names nothing is refused."""
+    run.shell.user_ns.update(seconds=7, label={"memory": "256MB"})
+    run("%%remote_exec --no-cache --timeout {seconds + 1} --memory {label['memory']}\npass")
+    assert run.error is None
+    assert run.shell.user_ns["_remote"].result().limits["soft_s"] == 8
+    assert run.shell.user_ns["_remote"].result().limits["memory_mb"] == 256
+    run("%%remote_exec --no-cache --timeout $seconds\npass")
+    assert run.shell.user_ns["_remote"].result().limits["soft_s"] == 7
+    assert "{nothing}" in run("%%remote_exec --timeout {nothing}\npass")
+
+
 def test_help_and_unload(run: Said) -> None:
     """Help lists the options; unloading removes every magic."""
     parser: Any = run.shell.magics_manager.magics["cell"]["remote_exec"]
