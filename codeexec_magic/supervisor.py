@@ -29,6 +29,8 @@ PAUSES: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 SETTLED_S: Final = 10.0
 #: variable that tells a worker whose successor it is: one supervisor's workers never run side by side
 LINEAGE: Final = "CODEEXEC_LINEAGE"
+#: variable with the number of this start within the lineage
+LINEAGE_START: Final = "CODEEXEC_LINEAGE_START"
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -77,6 +79,7 @@ class Child:
         env: its environment.
         output: where its output goes; None: where ours goes.
         prepare: called before every start; returns variables for this start on top of ``env``.
+        died: called after an exit nobody asked for, with the beginning of the attempt ids of the process that ended.
     """
 
     def __init__(
@@ -86,11 +89,13 @@ class Child:
         env: Mapping[str, str],
         output: IO[bytes] | None = None,
         prepare: Callable[[], Mapping[str, str]] | None = None,
+        died: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         self.exits = 0  #: exits in a row that came soon after the start
         self._command, self._env, self._output, self._prepare = list(command), dict(env), output, prepare
         self._env[LINEAGE] = uuid.uuid4().hex[:16]
+        self._died, self._starts = died, 0
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._due: float | None = None
@@ -106,10 +111,11 @@ class Child:
         assert threading.current_thread() is threading.main_thread()
         extra = self._prepare() if self._prepare else {}
         self._due = None
+        self._starts += 1
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
-            env={**self._env, **extra},
+            env={**self._env, **extra, LINEAGE_START: str(self._starts)},
             cwd="/",  # Celery puts the current folder first on the path: a user's worker.py there would shadow ours
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -131,6 +137,8 @@ class Child:
             pause = PAUSES[min(self.exits, len(PAUSES)) - 1]
             self._due = time.monotonic() + pause
             log.warning("%s %s after %.1f s; starting it again in %g s", self.name, describe(status), lived, pause)
+            if self._died is not None:
+                self._died(f"{self._env[LINEAGE]}.{self._starts}.")
         if self._due is None or time.monotonic() < self._due:
             return False
         try:
@@ -189,7 +197,7 @@ def supervise(command: Sequence[str], env: Mapping[str, str]) -> int:
         Exit status: 0 after an orderly end, 1 after a second signal.
     """
     with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        child = Child("the worker", command, env)
+        child = Child("the worker", command, env, died=lease_ender(env.get("CELERY_BROKER_URL")))
         child.start()
         log.info("the worker runs as process %d", child.pid)
         asked = 0
@@ -204,6 +212,33 @@ def supervise(command: Sequence[str], env: Mapping[str, str]) -> int:
                 return 1 if asked > 1 else 0
             if not asked and child.poll():
                 log.info("the worker runs as process %d", child.pid)
+
+
+def lease_ender(broker_url: str | None) -> Callable[[str], None]:
+    """What ends the leases of a worker that died, so that others run its cells before its successor is up.
+
+    Each call works in a thread of its own: a supervisor never waits for a broker. Leases that cannot be ended, for
+    lack of a broker, are ended by the successor or run out.
+
+    Args:
+        broker_url: of the worker; None: Celery's default.
+    """
+
+    def end(lineage: str) -> None:
+        from codeexec_magic.errors import CodeExecError
+        from codeexec_magic.settings import Settings
+        from codeexec_magic.store import JobStore
+
+        try:
+            store = JobStore(broker_url or "redis://localhost:6379/0", Settings.from_env())
+            try:
+                store.orphan(lineage)
+            finally:
+                store.close()
+        except CodeExecError as err:
+            log.debug("leases of the worker that died: %s", err)
+
+    return lambda lineage: threading.Thread(target=end, args=(lineage,), daemon=True).start()
 
 
 _WARM: Final = "the worker finishes what it runs, then ends; a second signal ends it at once"

@@ -53,7 +53,7 @@ class Attempt:
     def __init__(self, runtime: Runtime, task_id: str, generation: int) -> None:
         self.runtime, self.store = runtime, runtime.store
         self.task_id, self.generation = task_id, generation
-        self.id = f"{runtime.lineage}.{uuid.uuid4().hex}"
+        self.id = runtime.attempt_prefix + uuid.uuid4().hex
 
     def run(self) -> None:
         """Run the job, unless this delivery is a duplicate."""

@@ -26,7 +26,7 @@ log = logging.getLogger("codeexec")
 
 #: how long a pass keeps others from beginning one (seconds)
 TURN_S = 0.9
-#: a queued job this much older than the message next in line has lost its own (seconds)
+#: a queued job whose message is gone for so long without a worker that began it has lost it (seconds)
 GRACE_S = 4.0
 
 

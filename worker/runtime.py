@@ -17,7 +17,7 @@ from codeexec_magic.errors import ClusterError, CodeExecError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
-from codeexec_magic.supervisor import LINEAGE
+from codeexec_magic.supervisor import LINEAGE, LINEAGE_START
 from worker.alerts import TIMEOUT_S, alert
 from worker.broker_retry import patiently
 from worker.execution_log import ExecutionLog
@@ -66,6 +66,7 @@ class Runtime:
         self.name = ""
         #: shared by the workers that one supervisor starts, one after the other
         self.lineage = os.environ.get(LINEAGE) or uuid.uuid4().hex[:16]
+        self.attempt_prefix = f"{self.lineage}.{os.environ.get(LINEAGE_START, '0')}."
         self.slots = settings.slots
         self.queues: tuple[str, ...] = ()
         self._stop_asked = threading.Event()

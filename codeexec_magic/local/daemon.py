@@ -17,7 +17,7 @@ from codeexec_magic.contract import QUEUES, bare_prefix, key_prefix
 from codeexec_magic.local import server, socket_clients
 from codeexec_magic.local.directory import ClusterDirectory, State, born, tail, with_children
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
-from codeexec_magic.supervisor import Child, Signals, worker_command
+from codeexec_magic.supervisor import Child, Signals, lease_ender, worker_command
 
 log = logging.getLogger("codeexec.daemon")
 
@@ -86,6 +86,7 @@ class Daemon:
             },
             home.log("worker").open("ab", buffering=0),
             self._before_worker,
+            lease_ender(server.url(home.socket, 0)),
         )
 
     def run(self, before: State | None = None) -> int:

@@ -22,7 +22,7 @@ class Maintenance(Scripts):
 
         Args:
             queues: where jobs wait.
-            grace_s: a queued job so much older than the message next in line has lost its own.
+            grace_s: a queued job whose message is gone for so long has lost it.
             doubt: leases may have run out although their holders live: these get half a lease to renew.
         """
         lease, ttl = ms(self.settings.lease_s), ms(self.settings.result_ttl_s)

@@ -14,7 +14,10 @@ import pytest
 import redis
 from support import PrivateServer, process_alive, processes_mentioning, wait_until
 
-from codeexec_magic.supervisor import PAUSES, Child, Signals, describe, worker_command
+from codeexec_magic.contract import ExecutionRequest
+from codeexec_magic.settings import Settings
+from codeexec_magic.store import Begun, JobStore
+from codeexec_magic.supervisor import PAUSES, Child, Signals, describe, lease_ender, worker_command
 
 RUN = "import sys, logging; from codeexec_magic.supervisor import supervise; import os; logging.basicConfig(level=20);"
 QUEUE = "supervised"
@@ -187,3 +190,25 @@ def test_statuses_in_words() -> None:
     assert describe(0) == "exited with status 0"
     assert describe(-9) == "was killed by SIGKILL"
     assert describe(-200) == "was killed by signal 200"
+
+
+def test_the_leases_of_a_dead_worker_end_before_its_successor_is_up(redis_server: PrivateServer) -> None:
+    """The supervisor ends those of the process that died, and no others."""
+    store = JobStore(redis_server.url, Settings())
+    store.redis.flushdb()
+    deaths: list[str] = []
+    child = Child("the sleeper", ["sleep", "60"], os.environ, died=deaths.append)
+    child.start()
+    child.send(signal.SIGKILL)
+    wait_until(lambda: child.poll() or deaths, 20, "the exit to be noticed")
+    wait_until(lambda: child.poll() or child.pid, 20, "the next start")
+    (dead,) = deaths
+    lineage = dead.removesuffix("1.")
+    for task_id, attempt in (("lost", f"{dead}a"), ("held", f"{lineage}2.b")):
+        store.submit(ExecutionRequest(task_id, f"'{task_id}'"))
+        assert isinstance(store.begin(task_id, 1, attempt, "w"), Begun)
+    lease_ender(redis_server.url)(dead)
+    wait_until(lambda: store.sweep(["code_execution"], 4.0).expired == ("lost",), 20, "the lease to end")
+    child.send(signal.SIGKILL)
+    wait_until(child.gone, 20, "the end of the sleeper")
+    store.close()

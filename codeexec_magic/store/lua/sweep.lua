@@ -35,11 +35,25 @@ if doubt or not told or now - before > math.max(0.75 * lease, 3000) then
   end
 end
 
-local function send_again(id)
+local function send_again(id, front)
   if not is_record(id) then return false end
   local h = redis.call('HMGET', job_key(id), 'queue', 'label')
-  if h[1] then publish(id, h[1], h[2]) end
+  if h[1] then publish(id, h[1], h[2], front) end
   return h[1]
+end
+
+-- Whether a queued job has been without a message for the grace time. A worker that has just taken the message needs a
+-- moment to begin; how long the job waited before that says nothing.
+local function lost_for_good(id)
+  local h = redis.call('HMGET', job_key(id), 'status', 'generation', 'without_message')
+  if h[1] ~= 'queued' then return false end
+  local publication = (h[2] or '') .. ':'
+  local since = h[3] and string.sub(h[3], 1, #publication) == publication and tonumber(string.sub(h[3], #publication + 1))
+  if not since or since > now then
+    since = now
+    redis.call('HSET', job_key(id), 'without_message', publication .. string.format('%.0f', now))
+  end
+  return now - since >= grace
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'retrying', '-inf', now, 'LIMIT', 0, 100)) do
@@ -55,8 +69,7 @@ end
 -- (kombu#305), and that worker died in between.
 for i = QUEUES, #ARGV do
   local queue = ARGV[i]
-  -- below written out in full: Lua's own conversion keeps 14 digits, which rounds a score up past itself
-  local limit = now - grace
+  local limit = '+inf'  -- no messages at all
   local head = redis.call('LINDEX', messages_key(queue), -1)
   if head then
     local ok, id, tag = pcall(function()
@@ -67,11 +80,16 @@ for i = QUEUES, #ARGV do
     -- a message of a job that no longer waits, or waits again further back, or none of ours: the next worker drops it,
     -- look again then
     if score and tag ~= id .. ':' .. (redis.call('HGET', job_key(id), 'generation') or '') then score = nil end
-    limit = score and math.min(limit, score - grace) or -1
+    -- written out in full: Lua's own conversion keeps 14 digits, which rounds a score up past itself
+    limit = score and string.format('(%.17g', score) or '-inf'
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', string.format('(%.17g', limit), 'LIMIT', 0, 100)) do
-    redis.call('ZREM', queued_key(queue), id)
-    if is_record(id) and redis.call('HGET', job_key(id), 'status') == 'queued' and send_again(id) then lost = lost + 1 end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queued_key(queue), '-inf', limit, 'LIMIT', 0, 100)) do
+    if not is_record(id) or redis.call('HGET', job_key(id), 'status') ~= 'queued' then
+      redis.call('ZREM', queued_key(queue), id)
+    elseif lost_for_good(id) then
+      redis.call('ZREM', queued_key(queue), id)
+      if send_again(id, true) then lost = lost + 1 end  -- it had been next
+    end
   end
 end
 if due > 0 then count('retries_sent', due) end

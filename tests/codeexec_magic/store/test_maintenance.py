@@ -31,8 +31,20 @@ def test_a_lost_message_is_sent_again(store: JobStore) -> None:
     wait_until(lambda: store.now() > published, 5, "the clock to move")
     store.submit(waiting)
     wait_until(lambda: store.sweep([QUEUE], 0).lost == 1, 5, "the lost message to be noticed")
-    assert messages(store) == [[waiting.task_id, 1], [lost.task_id, 2]]
+    assert messages(store) == [[lost.task_id, 2], [waiting.task_id, 1]], "it had been next"
     assert store.begin(lost.task_id, 1, "old", "w1") == "stale"
+
+
+def test_a_lost_message_is_missed_however_many_jobs_wait_behind_it(store: JobStore) -> None:
+    """Jobs submitted at nearly the same time: the loss is noticed while all of them wait, after the grace time."""
+    jobs = [request(str(number)) for number in range(20)]
+    for one in jobs:
+        store.submit(one)
+    store.redis.rpop(QUEUE)
+    assert store.sweep([QUEUE], 0.5).lost == 0, "a worker may be about to begin it"
+    wait_until(lambda: store.sweep([QUEUE], 0.5).lost == 1, 20, "the lost message to be noticed")
+    assert messages(store)[0] == [jobs[0].task_id, 2]
+    assert [task_id for task_id, _ in messages(store)] == [one.task_id for one in jobs]
 
 
 def test_a_job_requeued_behind_others_does_not_make_them_look_lost(store: JobStore) -> None:
