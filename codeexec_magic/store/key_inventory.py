@@ -48,7 +48,7 @@ KEYS: Final = (
     Key("jobs", "zset", "all known jobs by submission", "pruned with the records"),
     Key("finished", "zset", "ended jobs by end", "pruned with the records"),
     Key("cache:{key}:{environment}", "hash", "the job that answers for identical ones", "cache TTL", expires=True),
-    Key("inflight:{key}:{environment}", "string", "the job that runs for identical ones", "gone with its answer"),
+    Key("inflight:{queue}:{key}:{environment}", "string", "the job that runs for identical ones", "gone with its run"),
     Key("worker:{id}", "hash", "what a worker says of itself", "60 s after its last heartbeat", expires=True),
     Key("workers", "zset", "workers by last heartbeat", "a day", expires=True),
     Key("listeners:{queue}", "zset", "workers of a queue by last heartbeat", "60 s", expires=True),

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from support import PrivateServer, wait_until
 
+from codeexec_magic.broker_url import BrokerURL
 from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status
-from codeexec_magic.settings import Settings, database
+from codeexec_magic.settings import Settings
 from codeexec_magic.store import Begun, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import dead_letter
@@ -27,7 +28,7 @@ class Bench:
     def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
         self.store = JobStore(url, Settings(lease_s=lease_s))
         self.store.redis.flushall()
-        self.results = CeleryResults(database(url, 1), self.store.settings)
+        self.results = CeleryResults(BrokerURL.parse(url).with_database(1).url, self.store.settings)
         self.announced: list[tuple[ExecutionResult, list[str], Mapping[str, Any] | None]] = []
         self.told: list[Mapping[str, Any]] = []
         self.reconciler = Reconciler(self.store, "r", self._announce, self.told.append, self.results.missing)
