@@ -68,7 +68,7 @@ class Replay:
             self._runs += 1
             self.flush()
             if self._runs > 1 and self.shown:
-                self._clear(wait=False)
+                self._clear(wait=True)
 
     def flush(self) -> None:
         """Write the text held back."""

@@ -19,7 +19,7 @@ def test_the_page_is_current() -> None:
 
 def test_every_variable_is_on_the_page() -> None:
     """No module reads a variable of ours that is not declared; what is internal says so by its use."""
-    internal = {"CODEEXEC_LINEAGE", "CODEEXEC_SUPERVISOR_TOKEN"}
+    internal = {"CODEEXEC_LINEAGE", "CODEEXEC_LINEAGE_START", "CODEEXEC_SUPERVISOR_TOKEN"}
     code = "\n".join(path.read_text() for path in (ROOT / "codeexec_magic").rglob("*.py"))
     named = set(re.findall(r"CODEEXEC_[A-Z]+(?:_[A-Z]+)*\b", code)) - internal
     page = settings_reference.page()

@@ -511,10 +511,10 @@ def test_a_refused_process_or_thread_names_the_limit(cgroup: bool) -> None:
 @pytest.mark.parametrize(
     ("code", "named"),
     [
-        ("f = open('a', 'wb')\nwhile True: f.write(bytes(1 << 20))", "'file_mb': 200"),
-        ("for i in range(9): open(str(i), 'wb').write(bytes(90 << 20))", "'disk_mb': 1024"),
-        ("for i in range(30_000): open(str(i), 'w').close()", "'inodes': 40000"),
-        ("f = open('/dev/shm/a', 'wb')\nwhile True: f.write(bytes(1 << 20))", "'shm_mb': 128"),
+        ("f = open('a', 'wb')\nwhile True: f.write(bytes(1 << 20))", "--limit file_mb=200"),
+        ("for i in range(9): open(str(i), 'wb').write(bytes(90 << 20))", "--limit disk_mb=1024"),
+        ("for i in range(30_000): open(str(i), 'w').close()", "--limit inodes=40000"),
+        ("f = open('/dev/shm/a', 'wb')\nwhile True: f.write(bytes(1 << 20))", "--limit shm_mb=128"),
     ],
 )
 def test_disk_verdict_names_the_one_limit(sandbox: Sandbox, code: str, named: str) -> None:

@@ -35,7 +35,7 @@ def test_ready_is_found_whoever_is_heard_first(first: str, monkeypatch: pytest.M
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     owner = Owner()
     standbys = StandbyPool(CONFIG, Loop(), owner)  # type: ignore[arg-type]
-    tree = ProcessTree(1, 0, {"limits": {}, "network": False, "standby": True, "level": 1})
+    tree = ProcessTree(1, 0, {"limits": {}, "network": False, "standby": True, "level": 1, "supervised": False})
     tree.state = "preparing"
     with subprocess.Popen(["/bin/sh", "-c", "sleep 60 & wait"]) as parent:
         wait_until(lambda: processes.descendants(parent.pid))
