@@ -110,7 +110,7 @@ def test_limits_of_the_tree(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert seen["under"][3] == "held\n"
     for name in ("over", "tree", "objects"):
         assert_memory(seen[name])
-    assert "limit of 10 processes and threads reached, 1 refused" in seen["forks"][1]
+    assert "limit of 10 processes reached, 1 refused" in seen["forks"][1]
     assert seen["unwaited"][0] == "cpu", seen["unwaited"]
 
 

@@ -176,7 +176,7 @@ def limit(spawn: Spawn, limits: dict[str, Any], asked: int) -> None:
     megabyte = 1 << 20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_CORE, 1, 1),
+        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_DATA, -1, -1),
         (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
         (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
         (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),

@@ -160,9 +160,9 @@ def prctl() -> Assembler:
 
 
 def setrlimit(arg: int) -> Assembler:
-    """Limits of the caller but that of core files, which succeeds and changes nothing.
+    """Limits of the caller, except the limit of core files, which nobody may change.
 
-    It is 1, and there are no core files; 0 would again have them piped to the host's program for core dumps.
+    That limit is 1, and there are no core files; 0 would again have them piped to the host's program for core dumps.
 
     Args:
         arg: the place of the limit's number.
@@ -170,7 +170,7 @@ def setrlimit(arg: int) -> Assembler:
     body = Assembler()
     body.load_arg(arg)
     body.if_equal(_RLIMIT_CORE, 0, 1)
-    body.answer(failure(0))
+    body.refuse()
     body.answer(ALLOW)
     return body
 
@@ -187,7 +187,7 @@ def prlimit() -> Assembler:
     for high in (False, True):  # without a new value it is read
         body.load_arg(2, high=high)
         body.if_equal(0, 1, 0)
-        body.answer(failure(0))
+        body.refuse()
     body.answer(ALLOW)
     return body
 

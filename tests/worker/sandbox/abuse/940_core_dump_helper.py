@@ -11,5 +11,7 @@ for value in (0, 1 << 20, resource.RLIM_INFINITY):
 def limit(): return [line.split()[4:6] for line in open("/proc/self/limits") if line.startswith("Max core")][0]
 pid = os.fork()
 if pid == 0:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os._exit(0 if resource.getrlimit(resource.RLIMIT_CORE) == (1, 1) else 9)
+    try: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (OSError, ValueError): pass
+    os._exit(0 if resource.getrlimit(resource.RLIMIT_CORE) == (1, 1) else 9)
 print("CONTAINED" if limit() == ["1", "1"] and os.waitpid(pid, 0)[1] == 0 else "ESCAPED: core dumps are on")
