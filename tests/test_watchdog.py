@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support import processes_mentioning, wait_until
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 
 RUN = """

@@ -11,6 +11,8 @@ from support import wait_until
 from codeexec_magic import Client
 from codeexec_magic.contract import Reason, Status
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def client(cluster: LiveCluster) -> Client:

@@ -22,6 +22,8 @@ from codeexec_magic.errors import ClusterError
 from codeexec_magic.store.connection import connect
 from codeexec_magic.supervisor import die_with_parent
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "Qp#a/s?s@w:o;r d%Z"
 MARKS = ("Qp#a", "Qp%23a", "d%Z", "d%25Z")
 

@@ -21,6 +21,8 @@ from support import PrivateServer, missing, wait_until
 
 from codeexec_magic import Client
 
+pytestmark = pytest.mark.slow
+
 SECRET = "password = 'do-not-leak-6c1f'"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from support import wait_until
 
 from codeexec_magic import Client
 from codeexec_magic.local import shutdown
 from codeexec_magic.local.directory import ClusterDirectory
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_stop_waits_for_running_cells(home: ClusterDirectory) -> None:

@@ -18,6 +18,8 @@ from codeexec_magic.store import Begun, JobStore
 from codeexec_magic.store.monitor import Query, read
 from worker.reconciler import Reconciler
 
+pytestmark = pytest.mark.slow
+
 FIELDS = """
 status queue label code_hash submitted_at queued_at started_at finished_at request result attempts runs failures crashes
 waited_ms due_at generation attempt worker leader cached_age_ms reason cancel sent flight cache_key

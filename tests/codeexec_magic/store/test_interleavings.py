@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -17,6 +18,8 @@ from codeexec_magic.settings import Settings
 from codeexec_magic.store import Begun, JobStore
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
+
+pytestmark = pytest.mark.slow
 
 QUEUE = "code_execution"
 #: how an attempt may end: action, status, reason, charge

@@ -17,6 +17,8 @@ from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Outcome, Sandbox
 from worker.sandbox.linux import accounting, processes
 
+pytestmark = pytest.mark.slow
+
 #: inputs in all; the promise is for 100,000, more are sent when asked for
 INPUTS = int(os.environ.get("CODEEXEC_FUZZ_INPUTS", "100000"))
 #: of them, by isolation level

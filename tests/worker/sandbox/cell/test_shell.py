@@ -12,6 +12,8 @@ from codeexec_magic.contract import Reason, stream_text
 from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Outcome, Sandbox
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(soft_s=40.0, hard_s=50.0)
 SHORT = Limits(soft_s=0.5, hard_s=20.0)
 
