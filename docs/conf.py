@@ -23,7 +23,6 @@ nb_execution_mode = "off"
 # text that the notebooks saved beside a widget is shown instead of the widget, which needs a kernel
 suppress_warnings = [
     "mystnb.unknown_mime_type",  # one notebook shows JSON, which a page without a kernel cannot unfold
-    "toc.empty_glob",
 ]
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_enable_extensions = ["colon_fence", "deflist"]
