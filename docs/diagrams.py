@@ -158,6 +158,8 @@ class DiagramDirective(Directive):
         name = self.arguments[0]
         if name not in DIAGRAMS:
             raise ExtensionError(f"no diagram {name!r}: there are {', '.join(DIAGRAMS)}")
+        # pages are built again when a table above changes
+        self.state.document.settings.env.note_dependency(__file__)
         return [nodes.raw("", svg(DIAGRAMS[name]), format="html")]
 
 
