@@ -176,26 +176,22 @@ class SubmitForm:
             self.load(code, options=options)
 
     def _choice(self, label: str, options: Sequence[Any], *, width: str) -> Any:
-        import ipywidgets as widgets
-
-        made = widgets.Dropdown(
-            options=options,
-            description=label,
-            layout=widgets.Layout(width=width, margin="0"),
-            style={"description_width": "initial"},
-        )
-        made.add_class("cxm-field")
-        return made
+        return self._labelled("Dropdown", label, width, options=options)
 
     def _field(self, label: str, hint: str, *, width: str = "130px") -> Any:
+        made = self._labelled("Text", label, width, placeholder=hint)
+        answer_on_own_shell(made)
+        return made
+
+    @staticmethod
+    def _labelled(kind: str, label: str, width: str, **options: Any) -> Any:
         import ipywidgets as widgets
 
-        made = widgets.Text(
-            placeholder=hint,
+        made = getattr(widgets, kind)(
             description=label,
             layout=widgets.Layout(width=width, margin="0"),
             style={"description_width": "initial"},
+            **options,
         )
         made.add_class("cxm-field")
-        answer_on_own_shell(made)
         return made

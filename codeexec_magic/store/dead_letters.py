@@ -1,4 +1,4 @@
-"""Dead letters: jobs that gave up for good, with their full attempt_record."""
+"""Dead letters: jobs that gave up for good, with the record of every attempt."""
 
 from __future__ import annotations
 
