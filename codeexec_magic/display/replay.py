@@ -68,7 +68,8 @@ class Replay:
             self._runs += 1
             self.flush()
             if self._runs > 1 and self.shown:
-                self._clear(wait=True)
+                # at once: a second run that shows nothing must not keep the text of the first
+                self._clear(wait=False)
 
     def flush(self) -> None:
         """Write the text held back."""
