@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 from codeexec_magic.broker_url import BrokerURL, redact
+from codeexec_magic.cli import readiness
 from codeexec_magic.cli.terminal import as_json, dim, echo, line, seconds, table
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.settings import Settings, WorkerSettings
@@ -51,9 +52,16 @@ class Finding:
 @click.command()
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @click.option("--settings", "settings_", is_flag=True, help="List the settings and their values instead.")
+@click.option(
+    "--ready",
+    type=click.Choice(readiness.ROLES),
+    help="For probes: say only whether the broker answers (client) and a worker of this host serves a queue (worker).",
+)
 @click.pass_obj
-def doctor(broker: str | None, json_: bool, settings_: bool) -> int:
+def doctor(broker: str | None, json_: bool, settings_: bool, ready: str | None) -> int:
     """Check this machine and say in words what to change. Exits with 1 if something cannot work."""
+    if ready:
+        return readiness.check(ready, broker)
     if settings_:
         _list_settings(json_)
         return 0
