@@ -14,14 +14,34 @@ from typing import Any, Final
 from worker.sandbox.linux import own_calls, syscall_table
 
 #: what makes a sandbox: namespaces and mounts, the worker's view into them, and the filter of the cell itself
-_SANDBOX: Final = (
-    "capset chroot clone3 mount mount_setattr move_mount open_tree pidfd_getfd pivot_root process_madvise seccomp "
-    "sethostname setns umount2 unshare"
-).split()
+_SANDBOX: Final = [
+    "capset",
+    "chroot",
+    "clone3",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "pidfd_getfd",
+    "pivot_root",
+    "process_madvise",
+    "seccomp",
+    "sethostname",
+    "setns",
+    "umount2",
+    "unshare",
+]
 #: what the fork tuning pins its pages with; it does without where they are refused
-_TUNING: Final = "io_uring_register io_uring_setup".split()
+_TUNING: Final = ["io_uring_register", "io_uring_setup"]
 #: what ordinary programs of a container use and a cell may not; none of them acts beyond the container
-_PROGRAMS: Final = "inotify_add_watch inotify_init inotify_init1 inotify_rm_watch prlimit64 setpriority".split()
+_PROGRAMS: Final = [
+    "inotify_add_watch",
+    "inotify_init",
+    "inotify_init1",
+    "inotify_rm_watch",
+    "prlimit64",
+    "setpriority",
+]
 _TABLES: Final = (
     own_calls.OWN,
     syscall_table.ATTRIBUTES,
