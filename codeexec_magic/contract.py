@@ -332,19 +332,6 @@ def decode_event(data: Any) -> dict[str, Any]:
     return data
 
 
-def key_prefix(namespace: str) -> str:
-    """What every key of ours starts with."""
-    return f"codeexec:{namespace}:"
-
-
-def bare_prefix(namespace: str) -> str:
-    """What stands before the keys that others know by bare names: Celery's lists and ``dead_letter``.
-
-    Nothing in the default namespace; two namespaces on one server share no list.
-    """
-    return "" if namespace == NAMESPACE_DEFAULT else key_prefix(namespace)
-
-
 def code_hash(code: str) -> str:
     """``sha256:`` and the hex digest of the code's UTF-8 bytes, and of nothing else."""
     # surrogatepass: a lone surrogate is legal in a Python str and must not make hashing fail

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from codeexec_magic.store.monitor import Reading
-from codeexec_magic.store.samples import BUCKETS, from_counters
+from codeexec_magic.store.samples import from_counters
+from codeexec_magic.store.scripts import BUCKETS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

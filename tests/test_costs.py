@@ -107,7 +107,7 @@ def test_a_cell_takes_three_scripts(client: Client, runtime: Runtime) -> None:
 
 def test_a_cached_cell_takes_one_script(client: Client, runtime: Runtime) -> None:
     """A hit is one round trip beside Celery's result entry, and no queue is touched."""
-    client.store.heartbeat("costs", ["code_execution"], runtime.sandbox.environment, {}, {}, 60)
+    client.store.heartbeat("costs", ["code_execution"], runtime.sandbox.environment, {}, {})
     first = client.submit(CODE)
     run(runtime, first).join()
     assert first.result(10).success

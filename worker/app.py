@@ -24,10 +24,11 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from kombu.entity import Exchange, Queue
 
 from codeexec_magic.broker_url import BrokerURL
-from codeexec_magic.contract import QUEUES, bare_prefix
+from codeexec_magic.contract import QUEUES
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
+from codeexec_magic.store.keys import Namespace
 from worker import kombu_transport
 from worker.kombu_transport import CLIENT_NAME
 from worker.runtime import Runtime
@@ -87,7 +88,7 @@ def configuration(settings: WorkerSettings) -> dict[str, Any]:
             "health_check_interval": broker.options.get("health_check_interval") or HEALTH_CHECK_S,
             "priority_steps": [0],
             # lists, bindings and control channels of this namespace alone
-            "global_keyprefix": bare_prefix(settings.namespace),
+            "global_keyprefix": Namespace(settings.namespace).bare,
         },
     }
 

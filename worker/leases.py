@@ -15,6 +15,7 @@ import redis
 from codeexec_magic.contract import Reason
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.store import JobStore
+from codeexec_magic.store.keys import CONTROL
 from worker.publisher import Cancellable
 
 log = logging.getLogger("codeexec")
@@ -125,7 +126,7 @@ class Listener(threading.Thread):
         while not self._stop_asked.is_set():
             pubsub = self.store.redis.pubsub(ignore_subscribe_messages=True)
             try:
-                pubsub.subscribe(f"{self.store.prefix}control")
+                pubsub.subscribe(self.store.key(CONTROL))
                 self._listen(pubsub)
             except (redis.RedisError, OSError, ValueError, ClusterError) as err:
                 log.debug("control channel: %s", err)

@@ -18,6 +18,7 @@ from codeexec_magic.store import JobStore, Snapshot
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter
+from codeexec_magic.store.keys import ALERTS, FINISHED, RECONCILER, RUNNING
 from codeexec_magic.store.queries import known_queues
 from codeexec_magic.store.snapshot import attempts, iso, number
 from worker.attempt import lost_result, unreadable_result
@@ -25,7 +26,7 @@ from worker.attempt import lost_result, unreadable_result
 log = logging.getLogger("codeexec")
 
 #: how long a pass keeps others from beginning one (seconds)
-TURN_S = 0.9
+TURN_S = RECONCILER.expiry_s
 #: a queued job whose message is gone for so long without a worker that began it has lost it (seconds)
 GRACE_S = 4.0
 
@@ -142,7 +143,7 @@ class Reconciler:
     def _forget_attempt(self, task_id: str) -> None:
         """Take a job that does not run off the list of running ones."""
         with broker_errors(self.store.url):
-            self.store.redis.zrem(f"{self.store.prefix}running", task_id)
+            self.store.redis.zrem(self.store.key(RUNNING), task_id)
 
     def _refuse(self, snapshot: Snapshot, attempt: str, err: DecodeError) -> None:
         result = unreadable_result(snapshot, err)
@@ -189,9 +190,7 @@ class Reconciler:
     def _repair_results(self, now: int) -> None:
         """A worker that died between recording an outcome and telling Celery leaves this to us."""
         with broker_errors(self.store.url):
-            ended: Any = self.store.redis.zrevrangebyscore(
-                f"{self.store.prefix}finished", "+inf", self._checked_ms, 0, 500
-            )
+            ended: Any = self.store.redis.zrevrangebyscore(self.store.key(FINISHED), "+inf", self._checked_ms, 0, 500)
         if not ended:
             return
         for task_id in self._missing(ended):
@@ -208,7 +207,7 @@ class Reconciler:
     def _repair_alerts(self, now: int) -> None:
         """A worker that died between recording a dead letter and telling of it leaves this to us."""
         with broker_errors(self.store.url):
-            waiting: Any = self.store.redis.zrangebyscore(f"{self.store.prefix}alerts", "-inf", now - 2000, 0, 100)
+            waiting: Any = self.store.redis.zrangebyscore(self.store.key(ALERTS), "-inf", now - 2000, 0, 100)
         for task_id in waiting:
             try:
                 self._tell(dead_letter(self.store, task_id).as_dict())

@@ -140,8 +140,7 @@ class Runtime:
             **self.footprint.fields(),
             "supervisor_token": os.environ.get("CODEEXEC_SUPERVISOR_TOKEN", ""),
         }
-        ttl = max(4 * HEARTBEAT_S, 60.0)
-        self.store.heartbeat(self.name, self.queues, self.sandbox.environment, about, fields, ttl)
+        self.store.heartbeat(self.name, self.queues, self.sandbox.environment, about, fields)
 
     def wait_for_room(self) -> None:
         """Return when this machine has the free space a cell may need; a full disk would take the machine with it."""

@@ -24,7 +24,7 @@ def keys(broker: str | None, json_: bool) -> None:
         return
     rows = []
     for one in found:
-        prefix = "" if one.key.database == "results" else store.bare if one.key.bare else store.prefix
+        prefix = store.namespace.prefix_of(one.key)
         rows.append((prefix + one.key.name, one.key.kind, str(one.count), expiry(one), one.key.bound))
     table(("KEY", "TYPE", "KEYS", "EXPIRES IN", "BOUND"), rows)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from codeexec_magic.contract import QUEUES, bare_prefix, key_prefix
+from codeexec_magic.contract import QUEUES
 from codeexec_magic.local import server, socket_clients
 from codeexec_magic.local.directory import ClusterDirectory, State, born, tail, with_children
 from codeexec_magic.settings import ClusterSettings, WorkerSettings
@@ -51,7 +51,7 @@ class Daemon:
         self._home, self._settings = home, settings
         self._binary = server.find_binary()
         self._queues = tuple(dict.fromkeys((*QUEUES, *workers.queues)))
-        self._prefix, self._bare = key_prefix(workers.namespace), bare_prefix(workers.namespace)
+        self._namespace = workers.namespace
         self._token = ""
         self._log_start = 0
         self._redis: Any = None
@@ -197,9 +197,12 @@ class Daemon:
     def _worker_ready(self) -> bool:
         import redis
 
+        from codeexec_magic.store.keys import WORKER, WORKERS, Namespace
+
+        keys = Namespace(self._namespace)
         try:
-            for worker in self._redis.zrevrange(f"{self._prefix}workers", 0, 50):
-                if self._redis.hget(f"{self._prefix}worker:{worker}", "supervisor_token") == self._token:
+            for worker in self._redis.zrevrange(keys.key(WORKERS), 0, 50):
+                if self._redis.hget(keys.key(WORKER, worker), "supervisor_token") == self._token:
                     return True
         except redis.RedisError as err:
             log.warning("the server does not answer: %s", err)
@@ -227,6 +230,9 @@ class Daemon:
         """Whether anybody is connected, or anything is queued, running or waiting for its next try."""
         import redis
 
+        from codeexec_magic.store.keys import MESSAGES, QUEUED, RETRYING, RUNNING, Namespace
+
+        keys = Namespace(self._namespace)
         own = [pid for pid in (os.getpid(), self._worker.pid) if pid]
         # where the kernel cannot say who is connected, the work alone decides: stopping early costs a restart, no data
         if socket_clients.other_clients(self._home.socket, own):
@@ -234,11 +240,10 @@ class Daemon:
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for queue in self._queues:
-                    pipe.llen(f"{self._bare}{queue}")
-                    pipe.zcard(f"{self._prefix}queued:{queue}")
-                pipe.hlen("unacked")
-                pipe.zcard(f"{self._prefix}running")
-                pipe.zcard(f"{self._prefix}retrying")
+                    pipe.llen(keys.key(MESSAGES, queue))
+                    pipe.zcard(keys.key(QUEUED, queue))
+                pipe.zcard(keys.key(RUNNING))
+                pipe.zcard(keys.key(RETRYING))
                 return any(pipe.execute())
         except redis.RedisError as err:
             log.warning("cannot see whether the cluster is idle: %s", err)

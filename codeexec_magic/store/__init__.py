@@ -4,7 +4,7 @@ One hash per job. Submit, begin, finish, cancel, requeue and drop are one Lua sc
 state; the scripts are in ``lua/``. An attempt holds a lease, renewed while its sandbox lives; whoever finishes an
 attempt must name it, so a worker that was taken for dead and comes back is fenced out.
 
-Every key, and what keeps it from growing for ever, is in ``inventory.py``; ``codeexec keys`` shows them live.
+``keys.py`` names every key and says what keeps it from growing for ever; ``codeexec keys`` shows them live.
 """
 
 from codeexec_magic.store.connection import broker_errors, connect

@@ -16,6 +16,7 @@ from codeexec_magic.contract import ExecutionResult
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.connection import broker_errors, connect
+from codeexec_magic.store.keys import CELERY_RESULT, Namespace
 
 log = logging.getLogger("codeexec")
 
@@ -35,6 +36,7 @@ class CeleryResults:
     def __init__(self, url: str, settings: Settings) -> None:
         self.url, self.settings = url, settings
         self.redis = connect(url)
+        self._keys = Namespace(settings.namespace)
         self._lock = threading.Lock()
         self._waiting: list[ExecutionResult] = []
         self._writer: threading.Thread | None = None
@@ -78,7 +80,7 @@ class CeleryResults:
         """Store and announce outcomes; a failed cell is a result too, so the Celery state is always SUCCESS."""
         pipe = self.redis.pipeline(transaction=False)
         for result in results:
-            key = f"celery-task-meta-{result.task_id}"
+            key = self._keys.key(CELERY_RESULT, result.task_id)
             value = json.dumps(
                 {
                     "status": "SUCCESS",
@@ -98,7 +100,7 @@ class CeleryResults:
         """Those of ``task_ids`` that have no entry."""
         pipe = self.redis.pipeline(transaction=False)
         for task_id in task_ids:
-            pipe.exists(f"celery-task-meta-{task_id}")
+            pipe.exists(self._keys.key(CELERY_RESULT, task_id))
         with broker_errors(self.url):
             found = pipe.execute()
         return [task_id for task_id, there in zip(task_ids, found, strict=True) if not there]

@@ -19,6 +19,7 @@ from codeexec_magic.contract import (
 from codeexec_magic.errors import DecodeError, JobNotFound
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.jobs import JobStore
+from codeexec_magic.store.keys import DEAD_LETTER_INDEX, DEAD_LETTERS
 
 #: lines of output kept in an entry
 LAST_LINES = 20
@@ -91,7 +92,7 @@ class DeadLetter:
 def dead_letters(store: JobStore, limit: int = 100) -> list[DeadLetter]:
     """The newest entries, newest first. A damaged one is listed by its id; what has no id is left out."""
     with broker_errors(store.url):
-        entries: Any = store.redis.lrange(f"{store.bare}dead_letter", 0, limit - 1)
+        entries: Any = store.redis.lrange(store.key(DEAD_LETTERS), 0, limit - 1)
     return [letter for entry in entries if (letter := readable(entry)) is not None]
 
 
@@ -102,7 +103,7 @@ def dead_letter(store: JobStore, task_id: str) -> DeadLetter:
         JobNotFound: there is none for this job.
     """
     with broker_errors(store.url):
-        entry: Any = store.redis.hget(f"{store.prefix}dead_letter:index", task_id)
+        entry: Any = store.redis.hget(store.key(DEAD_LETTER_INDEX), task_id)
     if entry is None:
         raise JobNotFound(f"no dead letter {task_id}: it never gave up, or was requeued or dropped")
     try:

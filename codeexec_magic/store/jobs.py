@@ -9,6 +9,7 @@ from codeexec_magic.contract import ExecutionRequest, Status, cache_key, code_ha
 from codeexec_magic.errors import JobNotFound
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
+from codeexec_magic.store.keys import EVENTS
 from codeexec_magic.store.maintenance import Maintenance
 from codeexec_magic.store.replies import Begun, Event, Submission, events_of, pairs, read_events
 from codeexec_magic.store.scripts import dumps, ms
@@ -182,7 +183,7 @@ class JobStore(Maintenance):
     def events(self, task_id: str, after: str = "0", block_ms: int | None = None) -> list[Event]:
         """Events of the run ``task_id`` after the entry ``after``; waits up to ``block_ms`` for the first one."""
         with broker_errors(self.url):
-            answer: Any = self.redis.xread({f"{self.prefix}events:{task_id}": after}, block=block_ms)
+            answer: Any = self.redis.xread({self.key(EVENTS, task_id): after}, block=block_ms)
         return read_events(answer) if answer else []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codeexec_magic.store.connection import broker_errors
+from codeexec_magic.store.keys import ALERTS, COUNTERS
 from codeexec_magic.store.replies import Sweep
 from codeexec_magic.store.scripts import Scripts, dumps, ms
 
@@ -37,11 +38,10 @@ class Maintenance(Scripts):
         environment: str,
         about: Mapping[str, Any],
         fields: Mapping[str, Any],
-        ttl_s: float,
     ) -> None:
         """Say that a worker is alive, what it is (``fields``) and what its queues offer (``about``)."""
         flat = [str(part) for pair in fields.items() for part in pair]
-        self.call("heartbeat", worker, ms(ttl_s), environment, dumps(about), *flat, "--", *queues)
+        self.call("heartbeat", worker, environment, dumps(about), *flat, "--", *queues)
 
     def depart(self, worker: str, queues: Iterable[str]) -> None:
         """Take a worker off the lists at once."""
@@ -58,9 +58,9 @@ class Maintenance(Scripts):
     def alerted(self, task_id: str) -> None:
         """Somebody was told of this dead letter, or there is nothing to tell any more."""
         with broker_errors(self.url):
-            self.redis.zrem(f"{self.prefix}alerts", task_id)
+            self.redis.zrem(self.key(ALERTS), task_id)
 
     def count(self, name: str) -> None:
         """Add one to a counter."""
         with broker_errors(self.url):
-            self.redis.hincrby(f"{self.prefix}counters", name, 1)
+            self.redis.hincrby(self.key(COUNTERS), name, 1)

@@ -12,10 +12,10 @@ from codeexec_magic.errors import JobNotFound
 from codeexec_magic.limits import Limits
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.jobs import JobStore
+from codeexec_magic.store.keys import DEAD_LETTER_INDEX, JOB, JOBS, LISTENERS, QUEUED, WORKER, WORKERS
+from codeexec_magic.store.keys import QUEUES as ANNOUNCED
+from codeexec_magic.store.scripts import LISTENING_S
 from codeexec_magic.store.snapshot import JobState, number
-
-#: a worker silent for longer than this does not count as listening (the scripts use the same)
-LISTENING_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class WorkerInfo:
 def known_queues(store: JobStore) -> tuple[str, ...]:
     """The queues of every deployment and those that workers announced."""
     with broker_errors(store.url):
-        announced: Any = store.redis.hkeys(f"{store.prefix}queues")
+        announced: Any = store.redis.hkeys(store.key(ANNOUNCED))
     return (*QUEUES, *sorted(set(announced) - set(QUEUES)))
 
 
 def ceiling(store: JobStore, queue: str) -> Limits | None:
     """What the workers of ``queue`` grant at most; None while none has said so."""
     with broker_errors(store.url):
-        about: Any = store.redis.hget(f"{store.prefix}queues", queue)
+        about: Any = store.redis.hget(store.key(ANNOUNCED), queue)
     return _ceiling(about)
 
 
@@ -66,10 +66,10 @@ def queues(store: JobStore) -> list[QueueInfo]:
     now = store.now()
     pipe = store.redis.pipeline(transaction=False)
     for name in names:
-        pipe.zcard(f"{store.prefix}queued:{name}")
-        pipe.zrange(f"{store.prefix}queued:{name}", 0, 0, withscores=True)
-        pipe.zcount(f"{store.prefix}listeners:{name}", now - LISTENING_S * 1000, "+inf")
-        pipe.hget(f"{store.prefix}queues", name)
+        pipe.zcard(store.key(QUEUED, name))
+        pipe.zrange(store.key(QUEUED, name), 0, 0, withscores=True)
+        pipe.zcount(store.key(LISTENERS, name), now - LISTENING_S * 1000, "+inf")
+        pipe.hget(store.key(ANNOUNCED), name)
     with broker_errors(store.url):
         read = pipe.execute()
     found = []
@@ -84,10 +84,10 @@ def workers(store: JobStore) -> list[WorkerInfo]:
     """Workers heard of within a day, the latest first."""
     now = store.now()
     with broker_errors(store.url):
-        seen: Any = store.redis.zrevrange(f"{store.prefix}workers", 0, 199, withscores=True)
+        seen: Any = store.redis.zrevrange(store.key(WORKERS), 0, 199, withscores=True)
         pipe = store.redis.pipeline(transaction=False)
         for worker, _ in seen:
-            pipe.hgetall(f"{store.prefix}worker:{worker}")
+            pipe.hgetall(store.key(WORKER, worker))
         records = pipe.execute()
     found = []
     for (worker, score), record in zip(seen, records, strict=True):
@@ -100,7 +100,7 @@ def workers(store: JobStore) -> list[WorkerInfo]:
 def jobs(store: JobStore, limit: int = 50) -> list[JobState]:
     """The latest jobs, newest first; expired ones are left out."""
     with broker_errors(store.url):
-        ids: Any = store.redis.zrevrange(f"{store.prefix}jobs", 0, limit - 1)
+        ids: Any = store.redis.zrevrange(store.key(JOBS), 0, limit - 1)
     states = []
     for task_id in ids:
         try:
@@ -117,11 +117,11 @@ def find(store: JobStore, prefix: str) -> str:
         JobNotFound: none, or several.
     """
     with broker_errors(store.url):
-        if store.redis.exists(f"{store.prefix}job:{prefix}"):
+        if store.redis.exists(store.key(JOB, prefix)):
             return prefix
-        ids: Any = store.redis.zrevrange(f"{store.prefix}jobs", 0, 9999)
+        ids: Any = store.redis.zrevrange(store.key(JOBS), 0, 9999)
         # these are kept until somebody looks after them, however many jobs came since
-        dead: Any = store.redis.hkeys(f"{store.prefix}dead_letter:index")
+        dead: Any = store.redis.hkeys(store.key(DEAD_LETTER_INDEX))
     matches = [task_id for task_id in {*ids, *dead} if task_id.startswith(prefix)] if prefix else []
     if len(matches) == 1:
         return str(matches[0])

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from codeexec_magic.store.jobs import JobStore
+from codeexec_magic.store.keys import SAMPLES
+from codeexec_magic.store.scripts import BUCKETS
 
-#: seconds between samples, and how many are kept (an hour)
+#: seconds between samples, and how many are kept
 SAMPLE_S: Final = 5.0
-KEPT: Final = 720
+KEPT: Final = round(SAMPLES.expiry_s / SAMPLE_S)
 #: what monitors draw (seconds)
 SHOWN_S: Final = 300.0
-#: upper bounds of the histograms' buckets (ms), the same as in the scripts; one more bucket has no bound
-BUCKETS: Final = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000)
 
 Waits = tuple[int, ...]
 
@@ -50,8 +50,8 @@ class Sample:
 
 def sample(store: JobStore, queues: Iterable[str]) -> bool:
     """Leave a sample in Redis unless there is a fresh one; whether it did."""
-    period, ttl = round(SAMPLE_S * 1000), round(SAMPLE_S * KEPT * 1000)
-    return bool(store.call("sample", period, KEPT, ttl, *queues))
+    period = round(SAMPLE_S * 1000)
+    return bool(store.call("sample", period, KEPT, *queues))
 
 
 def decode(texts: Iterable[str]) -> list[Sample]:

@@ -5,20 +5,32 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import redis
 
-from codeexec_magic.contract import bare_prefix, key_prefix
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.connection import REPLY_TIMEOUT_S, broker_errors, connect
+from codeexec_magic.store.keys import Namespace, lua_definitions
+
+#: a worker that was silent for longer than this does not count as listening (seconds)
+LISTENING_S: Final = 6.0
+#: upper bounds of the histograms' buckets (ms); one more bucket has no bound
+BUCKETS: Final = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000)
 
 
 @cache
 def source(name: str) -> str:
     """The text of a script, with what all of them share."""
     folder = files("codeexec_magic.store").joinpath("lua")
-    return folder.joinpath("common.lua").read_text() + folder.joinpath(f"{name}.lua").read_text()
+    bounds = ", ".join(str(bound) for bound in BUCKETS)
+    constants = f"local LISTENING, BUCKETS = {ms(LISTENING_S)}, {{{bounds}}}\n"
+    return (
+        lua_definitions()
+        + constants
+        + folder.joinpath("common.lua").read_text()
+        + folder.joinpath(f"{name}.lua").read_text()
+    )
 
 
 class Scripts:
@@ -33,7 +45,9 @@ class Scripts:
     def __init__(self, url: str, settings: Settings, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.url, self.settings = url, settings
         self.redis: redis.Redis = connect(url, reply_timeout_s)
-        self.prefix, self.bare = key_prefix(settings.namespace), bare_prefix(settings.namespace)
+        self.namespace = Namespace(settings.namespace)
+        self.key = self.namespace.key
+        self.prefix, self.bare = self.namespace.prefix, self.namespace.bare
         self._scripts: dict[str, Any] = {}
 
     def call(self, name: str, *arguments: Any) -> Any:

@@ -14,7 +14,8 @@ from codeexec_magic import Client
 from codeexec_magic.cli.root import call
 from codeexec_magic.contract import Status
 from codeexec_magic.settings import Settings
-from codeexec_magic.store.key_inventory import KEYS, MESSAGES, kind_of
+from codeexec_magic.store.key_inventory import kind_of
+from codeexec_magic.store.keys import KEYS, MESSAGES
 from codeexec_magic.store.queries import known_queues
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]

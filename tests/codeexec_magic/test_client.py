@@ -81,14 +81,14 @@ def test_an_unknown_queue_suggests_the_nearest(client: Client) -> None:
 
 def test_a_queue_that_a_worker_announced_is_known(client: Client) -> None:
     """Deployments may have queues of their own."""
-    client.store.heartbeat("w", ["gpu"], "env", {"ceiling": WorkerSettings().ceiling.as_dict()}, {"queues": "gpu"}, 60)
+    client.store.heartbeat("w", ["gpu"], "env", {"ceiling": WorkerSettings().ceiling.as_dict()}, {"queues": "gpu"})
     assert client.submit("1", queue="gpu").queue == "gpu"
     assert {queue.name: queue.listeners for queue in client.queues()}["gpu"] == 1
 
 
 def test_more_than_the_workers_allow_is_refused(client: Client) -> None:
     """The client knows the ceiling from the workers' announcements."""
-    client.store.heartbeat("w", ["code_execution"], "env", {"ceiling": WorkerSettings().ceiling.as_dict()}, {}, 60)
+    client.store.heartbeat("w", ["code_execution"], "env", {"ceiling": WorkerSettings().ceiling.as_dict()}, {})
     with pytest.raises(LimitTooHigh, match="memory_mb=99999"):
         client.submit("1", memory_mb=99999)
 

@@ -19,7 +19,7 @@ from codeexec_magic import Client
 from codeexec_magic.prometheus import exposition
 from codeexec_magic.store.monitor import QueueReading, Reading
 from codeexec_magic.store.queries import WorkerInfo
-from codeexec_magic.store.samples import BUCKETS
+from codeexec_magic.store.scripts import BUCKETS, source
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "alert-rules.yml"
@@ -85,8 +85,7 @@ def test_figures_are_told(reading: Reading) -> None:
 
 def test_buckets_are_those_of_the_scripts() -> None:
     """Readers and the scripts that count agree on the buckets."""
-    script = (ROOT / "codeexec_magic" / "store" / "lua" / "common.lua").read_text()
-    found = re.search(r"local BUCKETS = \{([^}]*)\}", script)
+    found = re.search(r"local LISTENING, BUCKETS = \d+, \{([^}]*)\}", source("finish"))
     assert found
     assert tuple(int(number) for number in found[1].split(",")) == BUCKETS
 

@@ -24,6 +24,6 @@ else
   redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now, 'sent', 0)
   emit(id, '{"type":"status","status":"running","attempt":' .. runs .. ',"worker":' .. cjson.encode(worker) .. ',"at":' .. now .. '}')
 end
-redis.call('ZADD', P .. 'running', now + lease, id)
+redis.call('ZADD', running_key, now + lease, id)
 local r = redis.call('HMGET', record, 'runs', 'failures', 'crashes', 'waited_ms', 'started_at', 'attempts', 'submitted_at')
 return {'run', h[6] or '', r[1], r[2] or 0, r[3] or 0, r[4], r[5], r[6] or '', r[7] or ''}

@@ -9,15 +9,15 @@ if not status then return 'unknown' end
 if TERMINAL[status] then return status end
 if status == 'running' then
   redis.call('HSET', record, 'cancel', 1)
-  redis.call('PUBLISH', P .. 'control', cjson.encode({cancel = id, attempt = h[3]}))
+  redis.call('PUBLISH', control_key, cjson.encode({cancel = id, attempt = h[3]}))
   return 'running'
 end
 if h[4] then
-  redis.call('LREM', P .. 'followers:' .. h[4], 1, id)
+  redis.call('LREM', followers_key(h[4]), 1, id)
   redis.call('HDEL', record, 'leader')
 else
   redis.call('ZREM', queued_key(h[2]), id)
-  redis.call('ZREM', P .. 'retrying', id)
+  redis.call('ZREM', retrying_key, id)
   hand_over(id)
 end
 settle(id, 'cancelled', 'cancelled', ttl)

@@ -1,21 +1,12 @@
--- Shared by every script of the job store. ARGV[1] is the key prefix "codeexec:{namespace}:", ARGV[2] the one of the
--- keys that others know by their bare names: nothing in the default namespace, else the same as the first.
+-- Shared by every script of the job store. Names of keys (`job_key(id)`, `running_key`), their expiries and the
+-- constants LISTENING and BUCKETS are defined by what `scripts.py` puts before this file, from `keys.py`. ARGV[1] is the
+-- prefix of every key of a namespace, ARGV[2] the prefix of the keys that others know by their bare names.
 -- All times are the server's, in milliseconds. Scripts name keys they derive from job ids, which a Redis Cluster would
 -- refuse; Celery's Redis transport has the same bound.
-local P, BARE = ARGV[1], ARGV[2]
-local DEAD = BARE .. 'dead_letter'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- a worker silent for longer than this counts as not listening
-local LISTENING = 6000
-
 local TERMINAL = {succeeded = true, failed = true, dead_lettered = true, cancelled = true}
-
-local function job_key(id) return P .. 'job:' .. id end
-local function events_key(id) return P .. 'events:' .. id end
-local function queued_key(queue) return P .. 'queued:' .. queue end
-local function messages_key(queue) return BARE .. queue end
 
 -- Records may be damaged by others who have the server's password: such a record must not stop a script that works on
 -- many jobs. A key of another type reads as a hash without any field that counts, a counter that is no number as 0.
@@ -31,15 +22,14 @@ local function bump(id, field, by)
   return by
 end
 
-local function count(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
+local function count(name, by) redis.call('HINCRBY', counters_key, name, by or 1) end
 
 -- A server at its memory limit refuses every command that may need more, unless its script has written already. A queue
 -- that fills the memory could then never be worked off: so what lets jobs begin and end does not wait for room.
 local SMALL = 65536
-local function even_when_full() redis.call('ZREM', P .. 'running', '') end
+local function even_when_full() redis.call('ZREM', running_key, '') end
 
 -- Cumulative histograms in the counters hash: one field per bucket, named by its upper bound in ms.
-local BUCKETS = {10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000}
 
 local function observe(name, queue, ms)
   local bucket = 'inf'
@@ -96,7 +86,7 @@ end
 -- Everything a finished job leaves behind gets an expiry here, so that nothing grows for ever.
 local function settle(id, status, reason, ttl)
   redis.call('HSET', job_key(id), 'status', status, 'reason', reason, 'finished_at', now, 'attempt', '')
-  redis.call('ZADD', P .. 'finished', clock[1] * 1000 + clock[2] / 1000, id)
+  redis.call('ZADD', finished_key, clock[1] * 1000 + clock[2] / 1000, id)
   if status ~= 'dead_lettered' then redis.call('PEXPIRE', job_key(id), ttl) end
   redis.call('PEXPIRE', events_key(id), ttl)
   count('ended:' .. status .. ':' .. reason)
@@ -111,26 +101,26 @@ end
 -- Part the followers from a leader whose run does not answer for them: the first of them gets a run of its own, and the
 -- others follow that run. Followers with the given retry policy stay with the leader; without a policy, nobody stays.
 local function hand_over(id, policy)
-  local followers = redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)
+  local followers = redis.call('LRANGE', followers_key(id), 0, -1)
   local flight = release_flight(id) or ''
-  local cache_key = redis.call('HGET', job_key(id), 'cache_key') or ''
-  redis.call('DEL', P .. 'followers:' .. id)
+  local cached_as = redis.call('HGET', job_key(id), 'cache_key') or ''
+  redis.call('DEL', followers_key(id))
   local successor = nil
   for _, follower in ipairs(followers) do
     local key = job_key(follower)
     if redis.call('HGET', key, 'status') == 'queued' and redis.call('HGET', key, 'leader') == id then
       if policy and redis.call('HGET', key, 'retry_policy') == policy then
-        redis.call('RPUSH', P .. 'followers:' .. id, follower)
+        redis.call('RPUSH', followers_key(id), follower)
       elseif not successor then
         successor = follower
         redis.call('HDEL', key, 'leader')
-        redis.call('HSET', key, 'flight', flight, 'cache_key', cache_key)
+        redis.call('HSET', key, 'flight', flight, 'cache_key', cached_as)
         if flight ~= '' then redis.call('SET', flight, follower, 'NX') end
         local fields = redis.call('HMGET', key, 'queue', 'label')
         publish(follower, fields[1], fields[2])
       else
         redis.call('HSET', key, 'leader', successor)
-        redis.call('RPUSH', P .. 'followers:' .. successor, follower)
+        redis.call('RPUSH', followers_key(successor), follower)
       end
     end
   end
@@ -141,7 +131,7 @@ end
 -- share a failure is kept as long as they are: a requeue of the leader must leave them their answer.
 local function answer_followers(id, status, reason, ttl)
   local answered = {}
-  for _, follower in ipairs(redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)) do
+  for _, follower in ipairs(redis.call('LRANGE', followers_key(id), 0, -1)) do
     local key = job_key(follower)
     if redis.call('HGET', key, 'status') == 'queued' and redis.call('HGET', key, 'leader') == id then
       settle(follower, status, reason, ttl)
@@ -150,20 +140,20 @@ local function answer_followers(id, status, reason, ttl)
     end
   end
   if status == 'succeeded' then
-    redis.call('DEL', P .. 'followers:' .. id)
+    redis.call('DEL', followers_key(id))
   else
-    redis.call('PEXPIRE', P .. 'followers:' .. id, ttl)
+    redis.call('PEXPIRE', followers_key(id), ttl)
   end
   release_flight(id)
   return answered
 end
 
 local function trim_dead(limit, ttl)
-  while redis.call('LLEN', DEAD) > limit do
-    local entry = redis.call('RPOP', DEAD)
+  while redis.call('LLEN', dead_letters_key) > limit do
+    local entry = redis.call('RPOP', dead_letters_key)
     local ok, letter = pcall(cjson.decode, entry)
     if ok and type(letter) == 'table' and letter.task_id then
-      redis.call('HDEL', P .. 'dead_letter:index', letter.task_id)
+      redis.call('HDEL', dead_letter_index_key, letter.task_id)
       redis.call('PEXPIRE', job_key(letter.task_id), ttl)
     end
     count('dead_letters_trimmed')
@@ -172,15 +162,15 @@ end
 
 -- Kombu keeps the name of every worker's control queue as long as any worker lives, which is for ever.
 local function forget_worker(worker)
-  redis.call('ZREM', P .. 'workers', worker)
-  redis.call('SREM', BARE .. '_kombu.binding.celery.pidbox', '\6\22\6\22' .. worker .. '.celery.pidbox')
+  redis.call('ZREM', workers_key, worker)
+  redis.call('SREM', bindings_key('celery.pidbox'), '\6\22\6\22' .. worker .. '.celery.pidbox')
 end
 
 -- Take a job out of the dead letters; true when it was there.
 local function undead(id)
-  local entry = redis.call('HGET', P .. 'dead_letter:index', id)
+  local entry = redis.call('HGET', dead_letter_index_key, id)
   if not entry then return false end
-  redis.call('LREM', DEAD, 1, entry)
-  redis.call('HDEL', P .. 'dead_letter:index', id)
+  redis.call('LREM', dead_letters_key, 1, entry)
+  redis.call('HDEL', dead_letter_index_key, id)
   return true
 end

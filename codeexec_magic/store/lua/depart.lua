@@ -1,5 +1,5 @@
 -- A worker leaves in good order. ARGV: prefix, bare prefix, worker, queue...
-redis.call('DEL', P .. 'worker:' .. ARGV[3])
+redis.call('DEL', worker_key(ARGV[3]))
 forget_worker(ARGV[3])
-for i = 4, #ARGV do redis.call('ZREM', P .. 'listeners:' .. ARGV[i], ARGV[3]) end
+for i = 4, #ARGV do redis.call('ZREM', listeners_key(ARGV[i]), ARGV[3]) end
 return 1

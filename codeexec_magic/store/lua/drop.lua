@@ -9,8 +9,8 @@ if id ~= '' then
   dropped(id)
   return 1
 end
-local ids = redis.call('HKEYS', P .. 'dead_letter:index')
+local ids = redis.call('HKEYS', dead_letter_index_key)
 for _, one in ipairs(ids) do dropped(one) end
-local gone = redis.call('LLEN', DEAD)
-redis.call('DEL', DEAD, P .. 'dead_letter:index')
+local gone = redis.call('LLEN', dead_letters_key)
+redis.call('DEL', dead_letters_key, dead_letter_index_key)
 return gone

@@ -5,7 +5,7 @@
 local id, attempt = ARGV[3], ARGV[4]
 local h = redis.call('HMGET', job_key(id), 'attempt', 'cancel', 'sent')
 if h[1] ~= attempt then return 'fenced' end
-redis.call('ZADD', P .. 'running', now + tonumber(ARGV[5]), id)
+redis.call('ZADD', running_key, now + tonumber(ARGV[5]), id)
 emit_numbered(id, tonumber(h[3]) or 0, tonumber(ARGV[6]), 7)
 if h[2] then return 'cancel' end
 return 'ok'

@@ -18,14 +18,14 @@ if attempt == '' then return {'fenced'} end
 local close = ARGV[5] .. ':' .. attempt .. ':' .. action .. ':' .. status .. ':' .. reason
 if h[1] ~= attempt then return {h[10] == close and h[11] or 'fenced'} end
 if ARGV[5] == '1' then
-  local lease = redis.call('ZSCORE', P .. 'running', id)
+  local lease = redis.call('ZSCORE', running_key, id)
   if lease and tonumber(lease) > now then return {'alive'} end
 end
 local size = #ARGV[9] + #ARGV[12]
 for i = EVENTS, #ARGV do size = size + #ARGV[i] end
 if size <= SMALL then even_when_full() end  -- a larger outcome waits for room
 emit_numbered(id, tonumber(h[9]) or 0, tonumber(ARGV[19]), EVENTS)
-redis.call('ZREM', P .. 'running', id)
+redis.call('ZREM', running_key, id)
 
 local function closed_as(verdict)
   redis.call('HSET', record, 'closed', close, 'closed_as', verdict)
@@ -61,7 +61,7 @@ end
 if action == 'retry' then
   local due = now + tonumber(ARGV[11])
   redis.call('HSET', record, 'status', 'retrying', 'due_at', due, 'attempt', '')
-  redis.call('ZADD', P .. 'retrying', due, id)
+  redis.call('ZADD', retrying_key, due, id)
   emit(id, '{"type":"status","status":"retrying","reason":"' .. reason .. '","attempt":' .. runs
     .. ',"next_try_in_s":' .. (tonumber(ARGV[11]) / 1000) .. ',"at":' .. now .. '}')
   -- also frees the slot for identical cells: a later submission does not wait for the next try of this one
@@ -72,17 +72,17 @@ end
 
 redis.call('HSET', record, 'result', ARGV[9])
 if status == 'succeeded' and h[5] and h[5] ~= '' then
-  local cache = P .. 'cache:' .. h[5] .. ':' .. ARGV[15]
+  local cache = cache_key(h[5], ARGV[15])
   redis.call('HSET', cache, 'origin', id, 'at', now)
   redis.call('PEXPIRE', cache, cache_ttl)
   ttl = math.max(ttl, cache_ttl)
 end
 settle(id, status, reason, ttl)
 if status == 'dead_lettered' then
-  redis.call('LPUSH', DEAD, ARGV[12])
-  redis.call('HSET', P .. 'dead_letter:index', id, ARGV[12])
+  redis.call('LPUSH', dead_letters_key, ARGV[12])
+  redis.call('HSET', dead_letter_index_key, id, ARGV[12])
   -- told to the log and the alert hook by whoever takes it from here
-  redis.call('ZADD', P .. 'alerts', now, id)
+  redis.call('ZADD', alerts_key, now, id)
   count('dead_letters')
   trim_dead(tonumber(ARGV[16]), ttl)
 end

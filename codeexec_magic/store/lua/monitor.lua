@@ -13,7 +13,7 @@ local WINDOW, LARGE = 400, 8192
 local Q = cjson.decode(ARGV[3])
 
 local names = {'code_execution', 'code_execution_heavy'}
-local announced = redis.call('HKEYS', P .. 'queues')
+local announced = redis.call('HKEYS', queues_key)
 table.sort(announced)
 for _, name in ipairs(announced) do
   if name ~= names[1] and name ~= names[2] then table.insert(names, name) end
@@ -22,14 +22,14 @@ end
 local queues, listeners = {}, {}
 for _, name in ipairs(names) do
   local first = redis.call('ZRANGE', queued_key(name), 0, 0, 'WITHSCORES')
-  listeners[name] = redis.call('ZCOUNT', P .. 'listeners:' .. name, now - LISTENING, '+inf')
+  listeners[name] = redis.call('ZCOUNT', listeners_key(name), now - LISTENING, '+inf')
   table.insert(queues, {name, redis.call('ZCARD', queued_key(name)), first[2] or '', listeners[name]})
 end
 
 local workers = {}
-local found = redis.call('ZREVRANGE', P .. 'workers', 0, Q.workers - 1, 'WITHSCORES')
+local found = redis.call('ZREVRANGE', workers_key, 0, Q.workers - 1, 'WITHSCORES')
 for i = 1, #found, 2 do
-  local about = read_hash(P .. 'worker:' .. found[i])
+  local about = read_hash(worker_key(found[i]))
   if #about > 0 then table.insert(workers, {found[i], found[i + 1], about}) end
 end
 
@@ -38,7 +38,7 @@ local function candidates()
   if Q.source == 'none' then return {}, 0 end
   if Q.source == 'mine' then return Q.ids, Q.offset end
   if Q.status == 'running' or Q.status == 'retrying' then
-    return redis.call('ZRANGE', P .. Q.status, 0, WINDOW - 1), Q.offset
+    return redis.call('ZRANGE', Q.status == 'running' and running_key or retrying_key, 0, WINDOW - 1), Q.offset
   end
   if Q.status == 'queued' then
     local ids = {}
@@ -50,9 +50,9 @@ local function candidates()
     return ids, Q.offset
   end
   if Q.status == '' and Q.queue == '' and #Q.needles == 0 then
-    return redis.call('ZREVRANGE', P .. 'jobs', Q.offset, Q.offset + WINDOW - 1), 0
+    return redis.call('ZREVRANGE', jobs_key, Q.offset, Q.offset + WINDOW - 1), 0
   end
-  return redis.call('ZREVRANGE', P .. (Q.status == '' and 'jobs' or 'finished'), 0, WINDOW - 1), Q.offset
+  return redis.call('ZREVRANGE', Q.status == '' and jobs_key or finished_key, 0, WINDOW - 1), Q.offset
 end
 
 local FIELDS = {'status', 'queue', 'label', 'worker', 'submitted_at', 'queued_at', 'started_at', 'finished_at', 'runs',
@@ -128,7 +128,7 @@ local from, upto = 0, 999
 if all then from, upto = Q.letters_offset, Q.letters_offset + Q.letters_limit - 1 end
 passed = 0
 if Q.letters_limit > 0 then
-  for _, entry in ipairs(redis.call('LRANGE', DEAD, from, upto)) do
+  for _, entry in ipairs(redis.call('LRANGE', dead_letters_key, from, upto)) do
     if all or letter_matches(entry) then
       passed = passed + 1
       -- a letter with a large cell is read when it is opened
@@ -140,8 +140,8 @@ if Q.letters_limit > 0 then
   end
 end
 
-local totals = {redis.call('ZCARD', P .. 'running'), redis.call('ZCARD', P .. 'retrying'), redis.call('LLEN', DEAD),
-  redis.call('ZCARD', P .. 'jobs'), redis.call('ZCOUNT', P .. 'workers', now - LISTENING, '+inf')}
+local totals = {redis.call('ZCARD', running_key), redis.call('ZCARD', retrying_key), redis.call('LLEN', dead_letters_key),
+  redis.call('ZCARD', jobs_key), redis.call('ZCOUNT', workers_key, now - LISTENING, '+inf')}
 local samples = {}
-if Q.samples > 0 then samples = redis.call('LRANGE', P .. 'samples', 0, Q.samples - 1) end
-return {now, queues, totals, workers, redis.call('HGETALL', P .. 'counters'), samples, jobs, more, letters}
+if Q.samples > 0 then samples = redis.call('LRANGE', samples_key, 0, Q.samples - 1) end
+return {now, queues, totals, workers, redis.call('HGETALL', counters_key), samples, jobs, more, letters}

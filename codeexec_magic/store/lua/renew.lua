@@ -8,7 +8,7 @@ for i = 4, #ARGV, 2 do
   if h[1] ~= ARGV[i + 1] then
     table.insert(answers, 'fenced')
   else
-    redis.call('ZADD', P .. 'running', now + tonumber(ARGV[3]), ARGV[i])
+    redis.call('ZADD', running_key, now + tonumber(ARGV[3]), ARGV[i])
     table.insert(answers, h[2] and 'cancel' or 'ok')
   end
 end

@@ -8,7 +8,7 @@ if h[1] == 'succeeded' then return 'succeeded' end
 if not TERMINAL[h[1]] or (h[4] or '') ~= ARGV[6] then return 'alive' end
 undead(id)
 -- those who were told the answer of the earlier run keep it, with its output: this record will tell of another one
-for _, follower in ipairs(redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)) do
+for _, follower in ipairs(redis.call('LRANGE', followers_key(id), 0, -1)) do
   local key = job_key(follower)
   if redis.call('HGET', key, 'leader') == id then
     local shown = redis.call('HMGET', record, 'result', 'attempts', 'waited_ms', 'worker', 'runs', 'failures', 'crashes')
@@ -21,7 +21,7 @@ for _, follower in ipairs(redis.call('LRANGE', P .. 'followers:' .. id, 0, -1)) 
     end
   end
 end
-redis.call('DEL', P .. 'followers:' .. id)
+redis.call('DEL', followers_key(id))
 if request ~= '' then redis.call('HSET', record, 'request', request, 'code_hash', ARGV[5]) end
 -- an edited or repeated run answers for itself alone: it neither fills nor uses the cache slot of the first one
 redis.call('HDEL', record, 'result', 'reason', 'finished_at', 'cancel', 'leader', 'cached_age_ms', 'due_at',
@@ -30,7 +30,7 @@ redis.call('HDEL', record, 'result', 'reason', 'finished_at', 'cancel', 'leader'
 redis.call('PERSIST', record)
 -- what the earlier runs wrote is told by the timeline; the stream starts anew with the new run
 redis.call('DEL', events_key(id))
-redis.call('ZREM', P .. 'finished', id)
+redis.call('ZREM', finished_key, id)
 publish(id, h[2], h[3])
 emit(id, '{"type":"status","status":"queued","reason":"requeued","at":' .. now .. '}')
 count('requeued:by_user')

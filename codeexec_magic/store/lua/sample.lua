@@ -1,8 +1,8 @@
 -- Note how things stand, for the history that monitors draw: totals that only grow, so that any two samples give the
 -- rate between them. Whoever comes first within a period writes; the others find a fresh sample.
--- ARGV: prefix, bare prefix, period, how many are kept, ttl, queue...
+-- ARGV: prefix, bare prefix, period, how many are kept, queue...
 -- Returns 1 if a sample was written.
-local key, period = P .. 'samples', tonumber(ARGV[3])
+local key, period = samples_key, tonumber(ARGV[3])
 local last = redis.call('LINDEX', key, 0)
 if last then
   local at = string.match(last, '^{"at":(%d+)')
@@ -12,7 +12,7 @@ if last then
 end
 
 local c = {}
-local flat = redis.call('HGETALL', P .. 'counters')
+local flat = redis.call('HGETALL', counters_key)
 for i = 1, #flat, 2 do c[flat[i]] = tonumber(flat[i + 1]) end
 
 local ended = {succeeded = 0, failed = 0, dead_lettered = 0, cancelled = 0}
@@ -22,7 +22,7 @@ for name, value in pairs(c) do
 end
 
 local queues = {}
-for i = 6, #ARGV do
+for i = 5, #ARGV do
   local name = ARGV[i]
   local first = redis.call('ZRANGE', queued_key(name), 0, 0, 'WITHSCORES')
   local waits = {}
@@ -35,10 +35,10 @@ for i = 6, #ARGV do
   }))
 end
 
-redis.call('LPUSH', key, '{"at":' .. string.format('%.0f', now) .. ',"running":' .. redis.call('ZCARD', P .. 'running')
-  .. ',"retrying":' .. redis.call('ZCARD', P .. 'retrying') .. ',"dead":' .. redis.call('LLEN', DEAD)
+redis.call('LPUSH', key, '{"at":' .. string.format('%.0f', now) .. ',"running":' .. redis.call('ZCARD', running_key)
+  .. ',"retrying":' .. redis.call('ZCARD', retrying_key) .. ',"dead":' .. redis.call('LLEN', dead_letters_key)
   .. ',"submitted":' .. (c.submitted or 0) .. ',"hits":' .. (c.cache_hits or 0)
   .. ',"ended":' .. cjson.encode(ended) .. ',"queues":{' .. table.concat(queues, ',') .. '}}')
 redis.call('LTRIM', key, 0, tonumber(ARGV[4]) - 1)
-redis.call('PEXPIRE', key, ARGV[5])
+redis.call('PEXPIRE', key, samples_expiry)
 return 1

@@ -11,5 +11,5 @@ if leader then
   shown, run = read_hash(job_key(leader)), leader
 end
 local place = redis.call('ZRANK', queued_key(queue), run)
-local listeners = redis.call('ZCOUNT', P .. 'listeners:' .. queue, now - LISTENING, '+inf')
+local listeners = redis.call('ZCOUNT', listeners_key(queue), now - LISTENING, '+inf')
 return {record, shown, place and place + 1 or 0, listeners, now}

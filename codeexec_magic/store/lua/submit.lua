@@ -8,22 +8,22 @@ local record = job_key(id)
 -- a client that lost the reply sends again: the first submission stands
 if redis.call('EXISTS', record) == 1 then return {'known'} end
 
-local listeners = redis.call('ZCOUNT', P .. 'listeners:' .. queue, now - LISTENING, '+inf')
+local listeners = redis.call('ZCOUNT', listeners_key(queue), now - LISTENING, '+inf')
 
 local function create(...)
   redis.call('HSET', record, 'request', request, 'queue', queue, 'label', label, 'code_hash', ARGV[10],
     'retry_policy', ARGV[13], 'submitted_at', now, 'queued_at', now, ...)
   -- finer than a millisecond: jobs submitted within one keep their order
-  redis.call('ZADD', P .. 'jobs', clock[1] * 1000 + clock[2] / 1000, id)
+  redis.call('ZADD', jobs_key, clock[1] * 1000 + clock[2] / 1000, id)
   count('submitted')
 end
 
-local environment = redis.call('HGET', P .. 'environments', queue) or 'unknown'
+local environment = redis.call('HGET', environments_key, queue) or 'unknown'
 -- a job waits in the queue it was submitted to, so it follows jobs of that queue only
-local flight = P .. 'inflight:' .. queue .. ':' .. key .. ':' .. environment
+local flight = inflight_key(queue, key, environment)
 
 if mode == 'use' then
-  local hit = redis.call('HMGET', P .. 'cache:' .. key .. ':' .. environment, 'origin', 'at')
+  local hit = redis.call('HMGET', cache_key(key, environment), 'origin', 'at')
   local origin = hit[1]
   local age = origin and math.max(0, now - hit[2])
   if origin and age < cache_ttl and redis.call('EXISTS', job_key(origin)) == 1 then
@@ -41,10 +41,10 @@ if mode == 'use' then
   if leader then
     local status = redis.call('HGET', job_key(leader), 'status')
     if status and not TERMINAL[status] then
-      local waiting = redis.call('LLEN', P .. 'followers:' .. leader)
+      local waiting = redis.call('LLEN', followers_key(leader))
       if waiting >= tonumber(ARGV[9]) then return {'full', waiting} end
       create('leader', leader, 'status', 'queued')
-      redis.call('RPUSH', P .. 'followers:' .. leader, id)
+      redis.call('RPUSH', followers_key(leader), id)
       count('followed')
       return {'follow', leader, listeners}
     end

@@ -8,20 +8,20 @@ local grace, ttl, lease, doubt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(
 local due, lost = 0, 0
 
 -- The server's clock was set back: what was due in five seconds still is. Set forward, retries are due at once.
-local told = redis.call('GET', P .. 'clock')
+local told = redis.call('GET', clock_key)
 local before = tonumber(told or now)
-redis.call('SET', P .. 'clock', now, 'PX', 3600000)
+redis.call('SET', clock_key, now, 'PX', clock_expiry)
 if before - now > 1000 then
   doubt = true  -- a lease that was renewed since then has an end that was right already
-  local keys = {P .. 'running', P .. 'retrying', P .. 'alerts', P .. 'workers'}
+  local keys = {running_key, retrying_key, alerts_key, workers_key}
   for i = QUEUES, #ARGV do
     table.insert(keys, queued_key(ARGV[i]))
-    table.insert(keys, P .. 'listeners:' .. ARGV[i])
+    table.insert(keys, listeners_key(ARGV[i]))
   end
   for _, key in ipairs(keys) do
     for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, now - before, id) end
   end
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'retrying', 0, -1)) do
+  for _, id in ipairs(redis.call('ZRANGE', retrying_key, 0, -1)) do
     if is_record(id) then bump(id, 'due_at', now - before) end
   end
 end
@@ -30,8 +30,8 @@ end
 -- machine that slept, a clock set forward), or the caller saw something like that, their holders get time to renew.
 if doubt or not told or now - before > math.max(0.75 * lease, 3000) then
   local until_then = now + lease / 2
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'running', '(0', until_then)) do
-    redis.call('ZADD', P .. 'running', until_then, id)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '(0', until_then)) do
+    redis.call('ZADD', running_key, until_then, id)
   end
 end
 
@@ -56,8 +56,8 @@ local function lost_for_good(id)
   return now - since >= grace
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'retrying', '-inf', now, 'LIMIT', 0, 100)) do
-  redis.call('ZREM', P .. 'retrying', id)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', retrying_key, '-inf', now, 'LIMIT', 0, 100)) do
+  redis.call('ZREM', retrying_key, id)
   if send_again(id) then
     emit(id, '{"type":"status","status":"queued","at":' .. now .. '}')
     due = due + 1
@@ -95,17 +95,17 @@ end
 if due > 0 then count('retries_sent', due) end
 if lost > 0 then count('messages_lost', lost) end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'finished', '-inf', now - ttl, 'LIMIT', 0, 1000)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', finished_key, '-inf', now - ttl, 'LIMIT', 0, 1000)) do
   if redis.call('EXISTS', job_key(id)) == 0 then
-    redis.call('ZREM', P .. 'finished', id)
-    redis.call('ZREM', P .. 'jobs', id)
+    redis.call('ZREM', finished_key, id)
+    redis.call('ZREM', jobs_key, id)
   else
     -- kept alive by the cache or the dead letters: look again later
-    redis.call('ZADD', P .. 'finished', now, id)
+    redis.call('ZADD', finished_key, now, id)
   end
 end
 
-local answer = redis.call('ZRANGEBYSCORE', P .. 'running', '-inf', now, 'LIMIT', 0, 100)
+local answer = redis.call('ZRANGEBYSCORE', running_key, '-inf', now, 'LIMIT', 0, 100)
 table.insert(answer, 1, now)
 table.insert(answer, 1, lost)
 table.insert(answer, 1, due)

@@ -19,7 +19,8 @@ from codeexec_magic.store import JobState
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.monitor import JobRow, QueueReading, Reading
 from codeexec_magic.store.queries import WorkerInfo
-from codeexec_magic.store.samples import BUCKETS, History, QueueSample, Sample
+from codeexec_magic.store.samples import History, QueueSample, Sample
+from codeexec_magic.store.scripts import BUCKETS
 
 QUEUE = "code_execution"
 NOW = 1_800_000_000_000

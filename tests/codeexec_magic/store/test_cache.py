@@ -11,7 +11,7 @@ from codeexec_magic.store.attempt_end import AttemptEnd
 
 def test_a_cached_result_replays_without_a_worker(store: JobStore) -> None:
     """A finished identical cell answers at once, with output, age and parent_cell, and queues nothing."""
-    store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE}, 60)
+    store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE})
     first, second = request("x"), request("x")
     run_to_success(store, first, "env-1")
     depth = len(messages(store))
@@ -43,7 +43,7 @@ def test_an_environment_answers_for_itself_alone(store: JobStore) -> None:
     """Two workers of one queue with other libraries: what one computed is no answer while the other is announced."""
 
     def announce(environment: str) -> None:
-        store.heartbeat(environment, [QUEUE], environment, {}, {"queues": QUEUE}, 60)
+        store.heartbeat(environment, [QUEUE], environment, {}, {"queues": QUEUE})
 
     announce("env-1")
     first, second = request("x"), request("x")
@@ -58,10 +58,10 @@ def test_an_environment_answers_for_itself_alone(store: JobStore) -> None:
 
 def test_a_run_is_cached_for_the_environment_it_ran_in(store: JobStore) -> None:
     """Submitted while one environment was announced and run by a worker of another one: the run's own one has it."""
-    store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE}, 60)
+    store.heartbeat("w1", [QUEUE], "env-1", {}, {"queues": QUEUE})
     run_to_success(store, request("x"), "env-2")
     other = request("x")
     assert store.submit(other).outcome == "queued", "nothing ran in env-1"
     store.cancel(other.task_id)
-    store.heartbeat("w2", [QUEUE], "env-2", {}, {"queues": QUEUE}, 60)
+    store.heartbeat("w2", [QUEUE], "env-2", {}, {"queues": QUEUE})
     assert store.submit(request("x")).outcome == "hit"

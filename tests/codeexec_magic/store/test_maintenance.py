@@ -139,8 +139,8 @@ def test_a_worker_that_left_is_forgotten_by_celery_too(store: JobStore) -> None:
     members = {name: f"\x06\x16\x06\x16{name}.celery.pidbox" for name in ("w1@h", "w2@h", "w3@h")}
     store.redis.sadd(table, *members.values())
     for name in members:
-        store.heartbeat(name, [QUEUE], "e", {}, {"queues": QUEUE}, 60)
+        store.heartbeat(name, [QUEUE], "e", {}, {"queues": QUEUE})
     store.depart("w1@h", [QUEUE])
     store.redis.zincrby(f"{store.prefix}workers", -90_000_000, "w2@h")  # not heard of for longer than a day
-    store.heartbeat("w3@h", [QUEUE], "e", {}, {"queues": QUEUE}, 60)
+    store.heartbeat("w3@h", [QUEUE], "e", {}, {"queues": QUEUE})
     assert store.redis.smembers(table) == {members["w3@h"]}

@@ -17,7 +17,8 @@ from codeexec_magic.store import JobStore
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.monitor import Query, read
-from codeexec_magic.store.samples import BUCKETS, History, QueueSample, Sample, between, decode, quantile, sample
+from codeexec_magic.store.samples import History, QueueSample, Sample, between, decode, quantile, sample
+from codeexec_magic.store.scripts import BUCKETS
 
 QUEUE = "code_execution"
 

@@ -33,7 +33,7 @@ def test_a_clock_set_back_delays_no_retry(store: JobStore) -> None:
     store.submit(one)
     begin(store, one.task_id)
     store.finish(one.task_id, "a1", AttemptEnd("retry", Reason.TIMEOUT, charge="failures", delay_s=0.1))
-    store.heartbeat("dead", [QUEUE], "e", {}, {"queues": QUEUE}, 60)
+    store.heartbeat("dead", [QUEUE], "e", {}, {"queues": QUEUE})
     # an hour later by the clock that was: what the sweep and the record know is from then
     for key in ("workers", f"listeners:{QUEUE}"):
         store.redis.zincrby(f"{store.prefix}{key}", 3_600_000, "dead")
