@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from codeexec_magic.broker_url import BrokerURL, redact
 from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, Status, decode_request
-from codeexec_magic.errors import BrokerUnreachable, LimitTooHigh, QueueFull, UnknownQueue
+from codeexec_magic.errors import BrokerFull, BrokerUnreachable, LimitTooHigh, QueueFull, UnknownQueue
 from codeexec_magic.job import Job
 from codeexec_magic.request import asked_limits, build_request, check_code
 from codeexec_magic.settings import Settings
@@ -23,8 +23,11 @@ from codeexec_magic.store import JobState, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
 from codeexec_magic.store.queries import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
+from codeexec_magic.store.room import Room
 
 __all__ = ["Client", "Job"]
+
+T = TypeVar("T")
 
 
 class Client:
@@ -147,7 +150,7 @@ class Client:
             return self._submit(request)
 
     def _submit(self, request: ExecutionRequest) -> Job:
-        submission = self.store.submit(request)
+        submission = self._with_room(lambda: self.store.submit(request))
         if submission.outcome == "full":
             raise QueueFull(
                 f"queue {request.queue} is full: {submission.depth} jobs wait, {self.settings.max_queue} are allowed; "
@@ -156,6 +159,19 @@ class Client:
         if submission.result is not None:
             self.results.record_soon(submission.result)
         return Job(self, request.task_id, request.queue, submission)
+
+    def _with_room(self, call: Callable[[], T]) -> T:
+        """Return what ``call`` returns; if the server's memory is full, finished jobs lose their output first.
+
+        Raises:
+            BrokerFull: there is no output left to remove, or it was not enough.
+        """
+        try:
+            return call()
+        except BrokerFull:
+            if not Room(self.store, self.results).make():
+                raise
+            return call()
 
     def check_code(self, code: str) -> None:
         """Refuse code that cannot be run: empty, too large, or not parsing.
@@ -227,7 +243,7 @@ class Client:
         if code is not None:
             self.check_code(code)
             request = replace(decode_request(snapshot.record.get("request", ""), full), code=code)
-        self.store.requeue(full, snapshot.record.get("generation", ""), request)
+        self._with_room(lambda: self.store.requeue(full, snapshot.record.get("generation", ""), request))
         return Job(self, full, snapshot.record.get("queue", ""))
 
     def drop(self, task_id: str) -> bool:

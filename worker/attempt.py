@@ -141,7 +141,7 @@ class Attempt:
             try:
                 return self._close(begun, outcome, decision, attempt_record, publisher)
             except BrokerFull:
-                if time.monotonic() > full_until:
+                if not runtime.room.make() and time.monotonic() > full_until:
                     publisher.give_up()  # an outcome that tells what is missing from its output needs next to no room
                 raise
 
@@ -204,8 +204,8 @@ class Attempt:
         publisher: Publisher,
     ) -> ExecutionResult:
         truncated = dict(outcome.truncated)
-        if publisher.dropped:
-            truncated["stream_events"] = publisher.dropped
+        if publisher.removed:
+            truncated["removed"] = publisher.removed
         return ExecutionResult(
             task_id=self.task_id,
             code_hash=code_hash(begun.request.code),

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from codeexec_magic.contract import Reason
-from codeexec_magic.errors import ClusterError
+from codeexec_magic.errors import BrokerFull, ClusterError
 from codeexec_magic.store import JobStore
+from codeexec_magic.store.room import Room, removed
+from codeexec_magic.store.scripts import dumps
 
 log = logging.getLogger("codeexec")
 
@@ -18,8 +20,6 @@ Event = dict[str, Any]
 
 #: output travels at most this long after it was written (seconds); a cell that ends sooner sends it with its outcome
 TICK_S = 0.025
-#: events kept while the broker is away; what comes after that is counted and dropped
-MAX_WAITING = 20_000
 #: neighbouring chunks of one stream are joined up to this many characters
 MAX_CHUNK = 8192
 
@@ -34,6 +34,9 @@ class Cancellable(Protocol):
 class Publisher:
     """The events of one attempt, and how many of them are in Redis.
 
+    It keeps them all, for as long as the broker is away: the sandbox has bounded their number and their bytes, and has
+    marked what it cut. A second bound here would give readers different outputs.
+
     Args:
         store: the job store.
         task_id: the job.
@@ -44,8 +47,8 @@ class Publisher:
         self.store, self.task_id, self.attempt = store, task_id, attempt
         #: every event of the attempt, in order
         self.kept: list[Event] = []
-        #: events that could not be kept
-        self.dropped = 0
+        #: bytes of output for which the server had no room
+        self.removed = 0
         self._sent = 0
         self._tried = 0  # events a send was begun for: it may have arrived although its reply did not
         self._lock = threading.Lock()
@@ -54,9 +57,6 @@ class Publisher:
     def add(self, event: Event) -> None:
         """Take one event from the sandbox; never blocks on the broker."""
         with self._lock:
-            if len(self.kept) - self._sent >= MAX_WAITING:
-                self.dropped += 1
-                return
             # what is on its way, or may have arrived, must not change any more: only other events are joined
             last = self.kept[-1] if len(self.kept) > self._tried else None
             if last and _joins(last, event):
@@ -74,10 +74,13 @@ class Publisher:
         return self.kept[self._sent :]
 
     def give_up(self) -> None:
-        """Drop and count what has not been sent: there is no room for it."""
+        """Put one marker in the place of what has not been sent: there is no room for it."""
         with self._sending, self._lock:
-            self.dropped += len(self.kept) - self._sent
-            del self.kept[self._sent :]
+            if self.removed:
+                return
+            self.removed = sum(len(dumps(event)) for event in self.kept[self._sent :])
+            if self.removed:
+                self.kept[self._sent :] = [removed(self.removed)]
             self._tried = self._sent
 
     def flush(self) -> str:
@@ -117,10 +120,14 @@ class Flusher(threading.Thread):
     """One thread that flushes the publishers of all running cells, and sleeps while none runs.
 
     It ticks instead of being woken by every event: a print costs the cell's slot no hand-over between threads.
+
+    Args:
+        room: makes room when the server's memory is full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
         super().__init__(name="codeexec-publish", daemon=True)
+        self._room = room
         self._active: dict[Publisher, Cancellable] = {}
         self._lock = threading.Lock()
         self._some = threading.Event()
@@ -152,12 +159,23 @@ class Flusher(threading.Thread):
                 try:
                     if publisher.flush() != "ok":
                         run.cancel(Reason.CANCELLED)
+                except BrokerFull:
+                    self._make_room()
                 except ClusterError as err:
                     log.debug("publish: %s", err)
                     self._stop_asked.wait(0.5)
                 except Exception:
                     # this thread serves every cell of the worker: it may not end
                     log.exception("output of job %s could not be published", publisher.task_id)
+
+    def _make_room(self) -> None:
+        try:
+            made = self._room.make()
+        except ClusterError as err:
+            log.debug("room: %s", err)
+            made = False
+        if not made:
+            self._stop_asked.wait(0.5)
 
     def stop(self) -> None:
         """End the thread soon."""

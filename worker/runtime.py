@@ -17,6 +17,7 @@ from codeexec_magic.errors import ClusterError, CodeExecError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.store.room import Room
 from codeexec_magic.supervisor import LINEAGE, LINEAGE_START
 from worker.alerts import TIMEOUT_S, alert
 from worker.broker_retry import patiently
@@ -60,7 +61,8 @@ class Runtime:
         self.results = CeleryResults(result_backend, settings)
         # its connection is given up so early that there is time for another one before a lease runs out
         self.leases = Leases(JobStore(broker_url, settings, reply_timeout_s=settings.lease_s / RENEWALS))
-        self.flusher = Flusher()
+        self.room = Room(self.store, self.results)
+        self.flusher = Flusher(self.room)
         self.log = ExecutionLog(settings.log_code)
         self.footprint = MemoryUsage()
         self.name = ""

@@ -12,6 +12,7 @@ import click
 from codeexec_magic.cli.terminal import CellOutput, echo, line, note, seconds
 from codeexec_magic.contract import ExecutionResult, Status
 from codeexec_magic.display.terminal_lines import Lines
+from codeexec_magic.display.transcript import stream_text
 from codeexec_magic.hostile_text import plain_text, printed_text
 from codeexec_magic.job import Job
 
@@ -73,10 +74,7 @@ def _show(event: dict[str, Any], out: Write, lines: Lines | None) -> None:
     if kind in ("stream", "truncated"):
         if lines is not None:
             lines.end()
-        if kind == "stream":
-            out(event["text"], event["name"])
-        else:
-            out("... output beyond the limit is dropped\n", "stderr")
+        out(stream_text(event), event["name"] if kind == "stream" else "stderr")
     elif kind in ("display_data", "execute_result", "update_display_data"):
         text = "".join(map(str, event["data"].get("text/plain", "")))
         text = printed_text(text) if sys.stdout.isatty() else text

@@ -9,7 +9,7 @@ from typing import Any
 from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import Policy
 from codeexec_magic.display.terminal_lines import Lines
-from codeexec_magic.display.transcript import display_id, stream_text
+from codeexec_magic.display.transcript import EXACT_SWITCHES, display_id, stream_text
 from codeexec_magic.hostile_text import TerminalStream, printed_text
 
 
@@ -40,8 +40,8 @@ class Replay:
         self._lines = Lines(rewrites=sys.stdout.isatty()) if terminal else None
         self._cleared = cleared
         self._streams = {"stdout": TerminalStream(), "stderr": TerminalStream()}
-        self._text: list[str] = []
-        self._stream = "stdout"
+        self._text: dict[str, list[str]] = {}  # by stream, in the order in which they came
+        self._switches = 0  # from one stream to the other
         self._clear_next = False
         self._runs = 0
         #: whether anything was shown, and whether the last line of text is complete
@@ -53,11 +53,12 @@ class Replay:
         kind = event["type"]
         if kind in ("stream", "truncated"):
             name = "stderr" if event.get("name") == "stderr" else "stdout"
-            if name != self._stream:
-                # without this the two would arrive in whatever order the kernel flushes them
-                self.flush()
-                self._stream = name
-            self._text.append(stream_text(event))
+            if self._text and name not in self._text:
+                self._switches += 1
+                if self._switches <= EXACT_SWITCHES:
+                    # without this the two would arrive in whatever order the kernel flushes them
+                    self.flush()
+            self._text.setdefault(name, []).append(stream_text(event))
         elif kind in ("display_data", "execute_result", "update_display_data"):
             self.flush()
             self._show(event, update=kind == "update_display_data")
@@ -73,19 +74,18 @@ class Replay:
 
     def flush(self) -> None:
         """Write the text held back."""
-        if not self._text:
-            return
-        text = "".join(self._text)
-        self._text.clear()
-        if self._terminal:
-            text = self._streams[self._stream].feed(text)
-        if text:
-            self.end()
-            self._before_output()
-            out = sys.stderr if self._stream == "stderr" else sys.stdout
-            out.write(text)
-            out.flush()
-            self.at_line_start = text.endswith("\n")
+        held, self._text = self._text, {}
+        for name, parts in held.items():
+            text = "".join(parts)
+            if self._terminal:
+                text = self._streams[name].feed(text)
+            if text:
+                self.end()
+                self._before_output()
+                out = sys.stderr if name == "stderr" else sys.stdout
+                out.write(text)
+                out.flush()
+                self.at_line_start = text.endswith("\n")
 
     def end(self) -> None:
         """Nothing more is to change above what is written now."""

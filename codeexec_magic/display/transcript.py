@@ -7,11 +7,16 @@ in a panel. Live output of a waiting cell goes through :mod:`~codeexec_magic.dis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from codeexec_magic.display.sanitize import Policy
+if TYPE_CHECKING:
+    from codeexec_magic.display.sanitize import Policy
 
 Output = dict[str, Any]
+
+#: so many changes from one stream to the other are shown in their exact order. After that, text of both that arrives
+#: together is put together by stream: each change costs the kernel and the front end a message, however short the text
+EXACT_SWITCHES: Final = 1000
 
 
 class Transcript:
@@ -29,7 +34,7 @@ class Transcript:
         self.version = 0
         self._tail = tail
         self._clear_next = False
-        self._runs = 0
+        self._runs = self._switches = 0
 
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take one event into account; unknown ones are ignored."""
@@ -85,9 +90,12 @@ class Transcript:
         self.outputs.clear()
 
     def _write(self, name: str, text: str) -> None:
-        last = self.outputs[-1] if self.outputs else {}
-        if last.get("output_type") == "stream" and last["name"] == name:
-            last["text"] += text
+        last = self.outputs[-1].get("name") if self.outputs else None  # a display has no name
+        self._switches += last not in (None, name)
+        if last == name:
+            self.outputs[-1]["text"] += text
+        elif last and self._switches > EXACT_SWITCHES and self.outputs[-2].get("name") == name:
+            self.outputs[-2]["text"] += text
         else:
             self.outputs.append({"output_type": "stream", "name": name, "text": text})
 
@@ -112,9 +120,14 @@ def display_id(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def stream_text(event: Mapping[str, Any]) -> str:
-    """The text of a stream event, or the sentence that stands for text that was not kept."""
+    """The text of a stream event, or the sentence that stands for output that was not kept."""
     if event["type"] == "stream":
         return str(event["text"])
-    dropped = event.get("bytes")
+    dropped, events = event.get("bytes"), event.get("events")
     size = f"{dropped / 1024:,.0f} KB of " if isinstance(dropped, int | float) else ""
-    return f"\n[{size}{event.get('name', 'output')} beyond the output limit not kept]\n"
+    name = str(event.get("name", "output"))
+    if name == "display" and isinstance(events, int):
+        name = f"{events:,} display{'' if events == 1 else 's'}"
+    if event.get("why") == "room":
+        return f"\n[{size}{name} removed: the server's memory was full]\n"
+    return f"\n[{size}{name} beyond the output limit not kept]\n"

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from typing import Final
 
 from codeexec_magic.contract import ExecutionResult
 from codeexec_magic.errors import ClusterError
@@ -20,6 +21,13 @@ from codeexec_magic.store.keys import CELERY_RESULT, Namespace
 
 log = logging.getLogger("codeexec")
 
+#: an entry that takes less is left as it is (bytes)
+SMALLEST: Final = 16_384
+# a full server lets a script write that has deleted something before
+_REPLACE: Final = """
+local ttl = redis.call('PTTL', KEYS[1])
+if redis.call('DEL', KEYS[1]) == 1 and ttl > 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl) end
+"""
 #: how long an entry waits for others to share its round trip with (seconds); shorter than that, a writer is at work
 #: during most of a row of cached answers, each of which then waits for the interpreter lock
 _PAUSE_S = 0.05
@@ -95,6 +103,22 @@ class CeleryResults:
             pipe.publish(key, value)
         with broker_errors(self.url):
             pipe.execute()
+
+    def trim(self, task_ids: Iterable[str]) -> None:
+        """Remove the output of these jobs from their entries, which works in a full server, too."""
+        for task_id in task_ids:
+            key = f"celery-task-meta-{task_id}"
+            with broker_errors(self.url):
+                text = self.redis.get(key)
+                if text is None or len(text) < SMALLEST:
+                    continue
+                try:
+                    entry = json.loads(text)
+                    truncated = {**entry["result"]["truncated"], "removed": len(text)}
+                    entry["result"] |= {"stdout": "", "stderr": "", "values": {}, "truncated": truncated}
+                except (ValueError, RecursionError, KeyError, TypeError):
+                    continue  # not one of ours
+                self.redis.eval(_REPLACE, 1, key, json.dumps(entry))
 
     def missing(self, task_ids: list[str]) -> list[str]:
         """Those of ``task_ids`` that have no entry."""

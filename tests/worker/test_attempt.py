@@ -46,3 +46,22 @@ def test_a_follower_runs_when_its_running_leader_is_cancelled(client: Client) ->
     leader.cancel()
     assert leader.result(30).status is Status.CANCELLED
     assert follower.result(60).success
+
+
+def test_outputs_that_fill_the_server_do_not_stop_submissions(client: Client) -> None:
+    """61 cells that print 2 MB each, on a server with room for a dozen: all are accepted, run, and end."""
+    redis = client.store.redis
+    redis.config_set("maxmemory", str(redis.info("memory")["used_memory"] + 50_000_000))
+    code = "import sys # {}\nprint('x' * 1_000_000)\nprint('y' * 1_000_000, file=sys.stderr)"
+    try:
+        jobs = []
+        for number in range(61):
+            jobs.append(client.submit(code.format(number), retries=0))
+            assert jobs[-1].result(60).success
+        newest, oldest = (client.job(job.id).result(10) for job in (jobs[-1], jobs[0]))
+        assert (len(newest.stdout), len(newest.stderr)) == (1_000_001, 1_000_001)
+        assert not newest.truncated
+        assert (oldest.success, oldest.stdout) == (True, "")
+        assert oldest.truncated["removed"] > 1_900_000
+    finally:
+        redis.config_set("maxmemory", "0")

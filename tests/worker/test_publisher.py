@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from support import PrivateServer, wait_until
 
-from codeexec_magic.contract import ExecutionRequest, Reason
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, Reason, Status
 from codeexec_magic.errors import ClusterError
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import Begun, JobStore
-from worker.publisher import MAX_CHUNK, MAX_WAITING, Flusher, Publisher
+from codeexec_magic.store.attempt_end import AttemptEnd
+from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.store.room import Room, removed
+from worker.publisher import MAX_CHUNK, Flusher, Publisher
 
 
 class Run:
@@ -46,13 +49,15 @@ def publisher(store: JobStore) -> Publisher:
 
 
 @pytest.fixture
-def flusher() -> Iterator[Flusher]:
+def flusher(store: JobStore, redis_server: PrivateServer) -> Iterator[Flusher]:
     """A running flusher."""
-    flusher = Flusher()
+    results = CeleryResults(redis_server.backend_url, Settings())
+    flusher = Flusher(Room(store, results))
     flusher.start()
     yield flusher
     flusher.stop()
     flusher.join(5)
+    results.close()
 
 
 def text(name: str, value: str) -> dict[str, Any]:
@@ -125,8 +130,33 @@ def _unreachable(*_: Any, **__: Any) -> Any:
     raise redis.ConnectionError("away")
 
 
-def test_what_cannot_be_kept_is_counted(publisher: Publisher) -> None:
-    """A flood during an outage does not fill the worker's memory."""
-    for number in range(MAX_WAITING + 5):
-        publisher.add(text("stdout" if number % 2 else "stderr", "x"))
-    assert publisher.dropped == 5
+def test_what_has_no_room_leaves_a_marker(publisher: Publisher) -> None:
+    """Readers of the stream and of the result are told that output is missing, once."""
+    publisher.add(text("stdout", "a"))
+    publisher.flush()
+    publisher.add(text("stderr", "b" * 1000))
+    publisher.give_up()
+    publisher.give_up()
+    publisher.flush()
+    assert stored(publisher) == [text("stdout", "a"), removed(publisher.removed)]
+    assert publisher.removed > 1000
+
+
+def test_a_full_server_makes_room_for_a_running_cell(publisher: Publisher, flusher: Flusher, store: JobStore) -> None:
+    """Finished jobs lose their output, and what the cell writes is there."""
+    for number in range(20):
+        one = ExecutionRequest(str(uuid.uuid4()), f"print({number})")
+        store.submit(one)
+        assert isinstance(store.begin(one.task_id, 1, "b", "w"), Begun)
+        outcome = ExecutionResult(one.task_id, "", True, Status.SUCCEEDED, Reason.OK)
+        end = AttemptEnd(
+            "end", Reason.OK, status=Status.SUCCEEDED, result=outcome, events=[text("stdout", "x" * 200_000)]
+        )
+        store.finish(one.task_id, "b", end)
+    store.redis.config_set("maxmemory", str(store.redis.info("memory")["used_memory"] - 10_000))
+    try:
+        with flusher.publishing(publisher, Run()):
+            publisher.add(text("stderr", "there"))
+            wait_until(lambda: stored(publisher)[-1:] == [text("stderr", "there")], 10, "the output")
+    finally:
+        store.redis.config_set("maxmemory", "0")

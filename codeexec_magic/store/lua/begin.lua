@@ -22,6 +22,7 @@ else
   bump(id, 'waited_ms', waited)
   observe('wait', queue, waited)
   redis.call('HSET', record, 'status', 'running', 'attempt', attempt, 'worker', worker, 'started_at', now, 'sent', 0)
+  if redis.call('XLEN', events_key(id)) > 0 then forget_output(id) end
   emit(id, '{"type":"status","status":"running","attempt":' .. runs .. ',"worker":' .. cjson.encode(worker) .. ',"at":' .. now .. '}')
 end
 redis.call('ZADD', running_key, now + lease, id)

@@ -40,8 +40,21 @@ local function observe(name, queue, ms)
   count('hist_sum:' .. name .. ':' .. queue, math.floor(ms))
 end
 
+-- The sandbox alone decides what is kept of a cell's output, because everybody who reads it must see the same: at most
+-- 10,000 events of a run and a short tail. This bound lies above that; it only stops what would be a fault.
+local MOST_EVENTS = 20000
+
 local function emit(id, event)
-  redis.call('XADD', events_key(id), 'MAXLEN', '~', 20000, '*', 'e', event)
+  redis.call('XADD', events_key(id), 'MAXLEN', '~', MOST_EVENTS, '*', 'e', event)
+end
+
+-- Delete the output of the earlier runs of a job and keep its changes of state and of leader. Nobody shows the output of a run that
+-- another one follows, and a job that is retried for days must not fill the memory.
+local function forget_output(id)
+  for _, entry in ipairs(redis.call('XRANGE', events_key(id), '-', '+')) do
+    local kind = string.match(entry[2][2], '^{"type":"(%a+)"')
+    if kind ~= 'status' and kind ~= 'handover' then redis.call('XDEL', events_key(id), entry[1]) end
+  end
 end
 
 -- Append the events from ARGV[at] on, the first of which has the number `first` within its attempt, but for those that

@@ -26,7 +26,8 @@ if mode == 'use' then
   local hit = redis.call('HMGET', cache_key(key, environment), 'origin', 'at')
   local origin = hit[1]
   local age = origin and math.max(0, now - hit[2])
-  if origin and age < cache_ttl and redis.call('EXISTS', job_key(origin)) == 1 then
+  local there = origin and is_record(origin) and redis.call('HMGET', job_key(origin), 'status', 'trimmed') or {}
+  if there[1] and not there[2] and age < cache_ttl then
     create('leader', origin, 'cached_age_ms', age, 'status', 'queued')
     settle(id, 'succeeded', 'ok', ttl)
     count('cache_hits')

@@ -9,6 +9,7 @@ import pytest
 
 from codeexec_magic.display.replay import Replay
 from codeexec_magic.display.sanitize import Policy
+from codeexec_magic.display.transcript import EXACT_SWITCHES
 
 
 class Recorder:
@@ -70,3 +71,38 @@ def test_a_second_run_begins_with_an_empty_cell(again: list[dict[str, Any]]) -> 
     running = {"type": "status", "status": "running"}
     sent = shown(running, display("a"), running, *again)
     assert sent[:3] == ["a", "clear wait=False", "card"]
+
+
+def test_streams_that_alternate_cost_few_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their order is exact at first; then what arrives together is put together, and no text is lost."""
+    cell = Recorder()
+    replay = Replay(cell, Policy(), "job")  # type: ignore[arg-type]
+    writes: list[str] = []
+    for number in range(10_000):
+        replay.feed({"type": "stream", "name": "stdout" if number % 2 else "stderr", "text": f"{number} "})
+        if number == 10:
+            writes.append(capsys.readouterr().out)
+    replay.flush()
+    assert writes == ["1 3 5 7 9 "]
+    shown = capsys.readouterr()
+    assert shown.out.split() == [str(number) for number in range(11, 10_000, 2)]
+    assert shown.err.split() == [str(number) for number in range(10, 10_000, 2)]
+
+
+def test_a_bounded_number_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the streams alternate, one batch of events is written in about a thousand pieces."""
+
+    class Counted:
+        writes = 0
+
+        def write(self, text: str) -> None:
+            Counted.writes += 1
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr("sys.stdout", Counted())
+    monkeypatch.setattr("sys.stderr", Counted())
+    events = [{"type": "stream", "name": name, "text": "x"} for name in ("stdout", "stderr")]
+    shown(*(events * 50_000))
+    assert Counted.writes <= EXACT_SWITCHES + 2

@@ -155,8 +155,8 @@ def test_replay_for_terminals_strips_escapes(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_replay_of_a_second_attempt_starts_over() -> None:
-    """Output of the attempt that failed is cleared when the next one writes."""
+    """Output of the attempt that failed is cleared when the next one begins."""
     screen = Screen().feed(running(1), stream("a"), running(2))
-    assert screen.put_back == 0
+    assert screen.put_back == 1
     screen.feed(stream("b"))
     assert screen.put_back == 1
