@@ -39,7 +39,7 @@ class LiveCluster:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._listens, 60, "the worker")
+        wait_until(self._listens, 100, "the worker")
 
     def stop_worker(self) -> None:
         """Stop it; the queue then has no listener."""
