@@ -107,7 +107,7 @@ class CeleryResults:
     def trim(self, task_ids: Iterable[str]) -> None:
         """Remove the output of these jobs from their entries, which works in a full server, too."""
         for task_id in task_ids:
-            key = f"celery-task-meta-{task_id}"
+            key = self._keys.key(CELERY_RESULT, task_id)
             with broker_errors(self.url):
                 text = self.redis.get(key)
                 if text is None or len(text) < SMALLEST:

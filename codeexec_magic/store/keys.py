@@ -49,7 +49,7 @@ EVENTS: Final = Key(
     "events:{id}",
     "stream",
     "output and status events",
-    "20,000 entries, output limit; result TTL after the end",
+    "20,000 entries, output limit, of the last run only; result TTL after the end",
 )
 FOLLOWERS: Final = Key(
     "followers",

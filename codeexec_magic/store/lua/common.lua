@@ -48,8 +48,8 @@ local function emit(id, event)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', MOST_EVENTS, '*', 'e', event)
 end
 
--- Delete the output of the earlier runs of a job and keep its changes of state and of leader. Nobody shows the output of a run that
--- another one follows, and a job that is retried for days must not fill the memory.
+-- Delete the output of the earlier runs of a job and keep its changes of state and of leader. Nobody shows the output
+-- of a run that another one follows, and a job that is retried for days must not fill the memory.
 local function forget_output(id)
   for _, entry in ipairs(redis.call('XRANGE', events_key(id), '-', '+')) do
     local kind = string.match(entry[2][2], '^{"type":"(%a+)"')

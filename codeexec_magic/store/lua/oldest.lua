@@ -19,7 +19,7 @@ local function large(id)
     request >= least and redis.call('HGET', key, 'request') or ''}
 end
 
-local ids = redis.call('ZRANGE', P .. 'finished', rank, rank + LOOKED_AT - 1)
+local ids = redis.call('ZRANGE', finished_key, rank, rank + LOOKED_AT - 1)
 for i, id in ipairs(ids) do
   local job = is_record(id) and large(id)
   if job then table.insert(found, job) end
