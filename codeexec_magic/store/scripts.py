@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -17,6 +18,8 @@ from codeexec_magic.store.keys import Namespace, lua_definitions
 LISTENING_S: Final = 6.0
 #: upper bounds of the histograms' buckets (ms); one more bucket has no bound
 BUCKETS: Final = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000)
+#: a line that is a comment
+_COMMENT: Final = re.compile(r"^[ ]*--.*\n", re.MULTILINE)
 
 
 @cache
@@ -25,12 +28,9 @@ def source(name: str) -> str:
     folder = files("codeexec_magic.store").joinpath("lua")
     bounds = ", ".join(str(bound) for bound in BUCKETS)
     constants = f"local LISTENING, BUCKETS = {ms(LISTENING_S)}, {{{bounds}}}\n"
-    return (
-        lua_definitions()
-        + constants
-        + folder.joinpath("common.lua").read_text()
-        + folder.joinpath(f"{name}.lua").read_text()
-    )
+    scripts = folder.joinpath("common.lua").read_text() + folder.joinpath(f"{name}.lua").read_text()
+    # the server compiles and keeps every script: comments stay with us
+    return lua_definitions() + constants + _COMMENT.sub("", scripts)
 
 
 class Scripts:
