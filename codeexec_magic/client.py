@@ -7,23 +7,29 @@ nor anything of the worker is imported here.
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from codeexec_magic.broker_url import BrokerURL, redact
-from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, Status, decode_request
+from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, ExecutionResult, Status, decode_request
 from codeexec_magic.errors import BrokerFull, BrokerUnreachable, LimitTooHigh, QueueFull, UnknownQueue
 from codeexec_magic.job import Job
-from codeexec_magic.request import asked_limits, build_request, check_code
+from codeexec_magic.request import asked_limits, build_request, check_code, check_inputs
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobState, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
 from codeexec_magic.store.queries import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
 from codeexec_magic.store.room import Room
+from codeexec_magic.values.files import check_patterns, find_files, send_files
+from codeexec_magic.values.send import send
+from codeexec_magic.values.store import ValueStore
 
 __all__ = ["Client", "Job"]
 
@@ -62,6 +68,7 @@ class Client:
         self._lock = threading.Lock()
         self._store: JobStore | None = None
         self._results: CeleryResults | None = None
+        self._values: ValueStore | None = None
 
     @property
     def embedded(self) -> bool:
@@ -88,6 +95,15 @@ class Client:
             return self._store
 
     @property
+    def values(self) -> ValueStore:
+        """Where values and files are kept."""
+        store = self.store
+        with self._lock:
+            if self._values is None:
+                self._values = ValueStore(store)
+            return self._values
+
+    @property
     def results(self) -> CeleryResults:
         """Where Celery's own results are kept."""
         _ = self.store
@@ -109,6 +125,8 @@ class Client:
         network: bool = False,
         inputs: Mapping[str, Any] | None = None,
         outputs: Iterable[str] = (),
+        uploads: Iterable[str | PathLike[str]] = (),
+        downloads: Iterable[str] = (),
         label: str = "",
     ) -> Job:
         """Queue one cell.
@@ -125,8 +143,11 @@ class Client:
             retry_waits: seconds before each retry, +-20 %. Default: the setting, 5, 25, 125.
             cache: True or ``use``; ``refresh`` runs and stores; False or ``off`` does neither.
             network: ask for network access; workers grant it only if configured so.
-            inputs: JSON values bound as variables in the cell.
-            outputs: names whose JSON values come back in ``result.values``.
+            inputs: variables of the cell, by name: any value that can be pickled, or a RemoteValue of an earlier job.
+            outputs: names of variables whose values come back in ``result.values``; what no safe format carries comes
+                as a :class:`~codeexec_magic.values.remote.RemoteValue`.
+            uploads: files and folders that are copied to the cell's work folder.
+            downloads: patterns such as ``figures/*.png`` of files that come back; see ``Job.files``.
             label: what monitors show instead of the code.
 
         Raises:
@@ -138,19 +159,32 @@ class Client:
         asked = asked_limits(queue, timeout, hard_timeout, memory_mb, limits)
         retries = self.settings.retries if retries is None else retries
         retry_waits = self.settings.retry_waits_s if retry_waits is None else retry_waits
-        request = build_request(code, queue, asked, retries, retry_waits, cache, network, inputs, outputs, label)
+        given, files = check_inputs(inputs), find_files(uploads)
+        # what can be refused is refused before anything is sent
+        request = build_request(
+            code, queue, asked, retries, retry_waits, cache, network, {}, outputs, (), check_patterns(downloads), label
+        )
         try:
             self._check_queue(queue, asked)
-            return self._submit(request)
+            return self._submit(request, given, files)
         except BrokerUnreachable:
             if not self.embedded:
                 raise
             # the embedded cluster stops itself when idle, and may have been killed: start it again
             self.close()
-            return self._submit(request)
+            return self._submit(request, given, files)
 
-    def _submit(self, request: ExecutionRequest) -> Job:
+    def _submit(self, request: ExecutionRequest, inputs: Mapping[str, Any], files: Mapping[str, Path]) -> Job:
+        """Send values and files, then the request."""
+        if inputs or files:
+            refs = self._with_room(lambda: send(inputs, lambda: self.values))
+            uploads = self._with_room(lambda: send_files(files, lambda: self.values))
+            request = replace(request, inputs=refs, uploads=uploads)
         submission = self._with_room(lambda: self.store.submit(request))
+        if submission.result is not None and self._lost(submission.result):
+            # the cached result names values that have expired before it
+            again = replace(request, task_id=str(uuid.uuid4()), cache="refresh")
+            request, submission = again, self._with_room(lambda: self.store.submit(again))
         if submission.outcome == "full":
             raise QueueFull(
                 f"queue {request.queue} is full: {submission.depth} jobs wait, {self.settings.max_queue} are allowed; "
@@ -172,6 +206,11 @@ class Client:
             if not Room(self.store, self.results).make():
                 raise
             return call()
+
+    def _lost(self, result: ExecutionResult) -> bool:
+        """Whether values or files of a cached result are gone; those that are there stay for their full time."""
+        refs = [*result.values.values(), *(file.ref for file in result.files)]
+        return bool(refs) and bool(self.values.touch(refs))
 
     def check_code(self, code: str) -> None:
         """Refuse code that cannot be run: empty, too large, or not parsing.
@@ -261,8 +300,9 @@ class Client:
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
         with self._lock:
-            store, results, self._store, self._results = self._store, self._results, None, None
-        for one in (store, results):
+            opened = (self._store, self._results, self._values)
+            self._store, self._results, self._values = None, None, None
+        for one in opened:
             if one is not None:
                 one.close()
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from codeexec_magic.errors import DecodeError
 from codeexec_magic.limits import Limits, known_fields
+from codeexec_magic.values.ref import FileRef, ValueRef, decode_refs
 
 #: version of every JSON object below; a reader refuses a version it does not know
 SCHEMA_VERSION: Final = 1
@@ -95,16 +96,26 @@ class ExecutionRequest:
     retry_waits_s: tuple[float, ...] = (5.0, 25.0, 125.0)  #: before +-20 % jitter; the last one repeats
     cache: str = "use"  #: ``use``, ``refresh`` (run, then store) or ``off``
     network: bool = False
-    inputs: Mapping[str, Any] = field(default_factory=dict)  #: JSON values bound in the cell
+    inputs: Mapping[str, ValueRef] = field(default_factory=dict)  #: variables of the cell
     outputs: tuple[str, ...] = ()  #: names whose values come back
+    uploads: tuple[FileRef, ...] = ()  #: files of the cell's work folder
+    downloads: tuple[str, ...] = ()  #: patterns of files that come back
     label: str = ""  #: what monitors show instead of the code
+
+    @property
+    def stored_values(self) -> list[ValueRef]:
+        """Variables and files that are in the content store, and must stay there until the job has ended."""
+        refs = [*self.inputs.values(), *(file.ref for file in self.uploads)]
+        return [ref for ref in refs if ref.stored]
 
     def as_dict(self) -> dict[str, Any]:
         """The wire form."""
         data = dict(vars(self))
         data["limits"] = self.limits.as_dict()
-        data["inputs"] = dict(self.inputs)
+        data["inputs"] = {name: ref.as_dict() for name, ref in self.inputs.items()}
         data["outputs"] = list(self.outputs)
+        data["uploads"] = [file.as_dict() for file in self.uploads]
+        data["downloads"] = list(self.downloads)
         data["retry_waits_s"] = list(self.retry_waits_s)
         return {"schema": SCHEMA_VERSION, **data}
 
@@ -126,7 +137,10 @@ class ExecutionRequest:
         if known.get("cache", "use") not in ("use", "refresh", "off"):
             raise DecodeError(f"request field cache must be use, refresh or off, not {known['cache']!r}")
         known["limits"] = Limits.from_dict(known.get("limits", {}))
-        known["outputs"] = tuple(str(name) for name in known.get("outputs", ()))
+        known["inputs"] = decode_refs(known.get("inputs", {}), "request field inputs")
+        known["outputs"] = _texts(known.get("outputs", ()), "outputs")
+        known["uploads"] = tuple(FileRef.from_dict(one) for one in known.get("uploads", ()))
+        known["downloads"] = _texts(known.get("downloads", ()), "downloads")
         waits = known.get("retry_waits_s", (5.0, 25.0, 125.0))
         if not waits or not all(_is_number(wait) and 0 <= wait <= 86_400 for wait in waits):
             raise DecodeError("request field retry_waits_s must be numbers of seconds from 0 to 86400")
@@ -147,8 +161,16 @@ _REQUEST_TYPES: Final[Mapping[str, type]] = {
     "network": bool,
     "inputs": dict,
     "outputs": list,
+    "uploads": list,
+    "downloads": list,
     "label": str,
 }
+
+
+def _texts(items: Any, name: str) -> tuple[str, ...]:
+    if not all(isinstance(item, str) and len(item) <= 1000 for item in items):
+        raise DecodeError(f"request field {name} must be a list of texts")
+    return tuple(items)
 
 
 @dataclass(frozen=True)
@@ -204,7 +226,10 @@ class ExecutionResult:
     limits: Mapping[str, Any] = field(default_factory=dict)
     isolation: Mapping[str, Any] = field(default_factory=dict)
     truncated: Mapping[str, Any] = field(default_factory=dict)  #: bytes dropped, by stream
-    values: Mapping[str, Any] = field(default_factory=dict)  #: JSON values of the requested outputs
+    values: Mapping[str, Any] = field(default_factory=dict)  #: of the requested outputs; ValueRef until they are read
+    value_problems: Mapping[str, str] = field(default_factory=dict)  #: why an output or file did not come, by name
+    files: tuple[FileRef, ...] = ()  #: that came back
+    left_behind: tuple[tuple[str, int], ...] = ()  #: files that the cell wrote and nobody asked for: name and size
     outputs: tuple[Mapping[str, Any], ...] = ()  #: ordered output events of the last attempt
 
     def __getitem__(self, name: str) -> Any:
@@ -227,8 +252,12 @@ class ExecutionResult:
         data["error"] = self.error.as_dict() if self.error else None
         data["attempts"] = [dict(attempt) for attempt in self.attempts]
         data["outputs"] = [dict(event) for event in self.outputs]
-        for name in ("limits", "isolation", "truncated", "values"):
+        for name in ("limits", "isolation", "truncated", "value_problems"):
             data[name] = dict(data[name])
+        refs = getattr(self.values, "refs", self.values)
+        data["values"] = {name: ref.as_dict() for name, ref in refs.items()}
+        data["files"] = [file.as_dict() for file in self.files]
+        data["left_behind"] = [list(one) for one in self.left_behind]
         if not outputs:
             del data["outputs"]
         return {"schema": SCHEMA_VERSION, **data, "stdout": self.stdout, "stderr": self.stderr}
@@ -252,6 +281,11 @@ class ExecutionResult:
             known["error"] = ErrorInfo.from_dict(known["error"]) if known.get("error") else None
             known["attempts"] = decode_attempts(known.get("attempts") or ())
             known["outputs"] = tuple(decode_event(event) for event in known.get("outputs") or ())
+            known["values"] = decode_refs(known.get("values") or {}, "result field values")
+            problems = known.get("value_problems") or {}
+            known["value_problems"] = {str(name): str(reason) for name, reason in problems.items()}
+            known["files"] = tuple(FileRef.from_dict(one) for one in known.get("files") or ())
+            known["left_behind"] = tuple((str(name), int(size)) for name, size in known.get("left_behind") or ())
             return cls(**known)
         except (KeyError, TypeError, ValueError) as err:
             raise DecodeError(f"result does not follow the contract: {err}") from None
@@ -279,6 +313,9 @@ _RESULT_TYPES: Final[Mapping[str, Any]] = {
     "isolation": dict,
     "truncated": dict,
     "values": dict,
+    "value_problems": dict,
+    "files": (list, tuple),
+    "left_behind": (list, tuple),
     "outputs": (list, tuple),
 }
 
@@ -346,8 +383,10 @@ def cache_key(request: ExecutionRequest) -> str:
     parts = {
         "schema": SCHEMA_VERSION,
         "code": code_hash(request.code),
-        "inputs": dict(request.inputs),
+        "inputs": {name: ref.hash for name, ref in request.inputs.items()},
         "outputs": list(request.outputs),
+        "uploads": [[file.path, file.mode, file.ref.hash] for file in request.uploads],
+        "downloads": list(request.downloads),
         "limits": {name: float(value) for name, value in request.limits.as_dict().items()},
         "network": request.network,
     }

@@ -7,6 +7,7 @@ CodeExecError
 │   ├── CodeSyntaxError       also a SyntaxError, with the user's line
 │   ├── UnknownQueue
 │   ├── BadOption
+│   ├── BadValue              a value cannot be sent
 │   └── LimitTooHigh
 ├── BadSetting                an environment variable or argument of ours makes no sense
 ├── DecodeError               bytes from the wire are not what the contract says
@@ -17,6 +18,8 @@ CodeExecError
 │   ├── ClusterStartFailed
 │   └── NoWorker              nobody listens on the queue
 ├── QueueFull
+├── ValueStoreFull
+├── ValueLost                 a value has expired, or did not come back
 ├── JobNotFound
 ├── JobTimeout                also a TimeoutError; the job itself goes on
 ├── JobFailed                 ended in anything but success; carries the result
@@ -74,6 +77,10 @@ class BadOption(BadRequest):
     """An option has a value that makes no sense."""
 
 
+class BadValue(BadRequest):
+    """A value cannot be sent."""
+
+
 class LimitTooHigh(BadRequest):
     """The request asks for more than the workers of this queue allow."""
 
@@ -112,6 +119,14 @@ class NoWorker(ClusterError):
 
 class QueueFull(CodeExecError):
     """The queue has reached its configured length."""
+
+
+class ValueStoreFull(CodeExecError):
+    """The store of values has no room."""
+
+
+class ValueLost(CodeExecError, LookupError):
+    """A value is not there: it has expired, or did not come back."""
 
 
 class JobNotFound(CodeExecError, LookupError):

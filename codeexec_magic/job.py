@@ -6,6 +6,9 @@ import asyncio
 import html
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeexec_magic.contract import ExecutionResult, Status
@@ -20,6 +23,9 @@ from codeexec_magic.errors import (
 )
 from codeexec_magic.hostile_text import one_line
 from codeexec_magic.store import JobState, Submission
+from codeexec_magic.values.files import download
+from codeexec_magic.values.received import ReceivedValues
+from codeexec_magic.values.ref import FileRef
 
 if TYPE_CHECKING:
     from codeexec_magic.client import Client
@@ -44,7 +50,8 @@ class Job:
         self.queue = queue
         #: what was known at submission; None for a job looked up by id
         self.submission = submission
-        self._result: ExecutionResult | None = submission.result if submission else None
+        known = submission.result if submission else None
+        self._result: ExecutionResult | None = known and self._readable(known)
 
     @property
     def status(self) -> Status:
@@ -149,7 +156,34 @@ class Job:
     def _collect(self, end: Event, events: list[Event]) -> ExecutionResult:
         from codeexec_magic.store.snapshot import last_attempt
 
-        return ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)})
+        return self._readable(ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)}))
+
+    def _readable(self, result: ExecutionResult) -> ExecutionResult:
+        """The result with values that can be read."""
+        values = ReceivedValues(result.values, result.value_problems, lambda: self.client.values)
+        return replace(result, values=values)
+
+    def files(self) -> list[FileRef]:
+        """The files that came back: path, size and mode of each. Waits for the outcome."""
+        return list(self.result().files)
+
+    def download(self, pattern: str = "*", to: str | PathLike[str] = ".", *, overwrite: bool = False) -> list[Path]:
+        """Write files that came back into a folder here. Waits for the outcome.
+
+        Args:
+            pattern: of their paths, such as ``figures/*.png``, or a folder.
+            to: the folder; it is made if need be.
+            overwrite: replace files that exist.
+
+        Returns:
+            where they were written
+
+        Raises:
+            BadRequest: no file matches, or one exists, or leads out of the folder.
+            ValueLost: one has expired.
+            ClusterError: the store cannot be reached.
+        """
+        return download(self.result(), pattern, Path(to), lambda: self.client.values, overwrite=overwrite)
 
     def raise_for_status(self, timeout: float | None = None) -> ExecutionResult:
         """Wait for the outcome and return it if the cell succeeded.

@@ -53,3 +53,17 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise ValueError(f"{text!r} is not a number: write 0, 1, 2 …")
     return int(text)
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them.
+
+    Args:
+        size: bytes.
+    """
+    number, unit = float(size), "bytes"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1024, larger
+    return f"{size} bytes" if unit == "bytes" else f"{number:.3g} {unit}"

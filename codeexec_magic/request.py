@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import keyword
+import re
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from codeexec_magic.contract import DEFAULT_LIMITS, ExecutionRequest
 from codeexec_magic.errors import BadOption, CodeTooLarge, DecodeError, EmptyCode
 from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 from codeexec_magic.syntax import check_syntax
+from codeexec_magic.values.ref import FileRef, ValueRef
 
+#: names that IPython or Python give a meaning
+_RESERVED: Final = frozenset({"In", "Out", "get_ipython", "exit", "quit", "_dh", "_oh", "_ih", "_sh", "_exit_code"})
 _CACHE_MODES = {True: "use", False: "off", "use": "use", "off": "off", "refresh": "refresh"}
 
 
@@ -38,6 +42,43 @@ def check_code(code: str, limit_kb: int) -> None:
     check_syntax(code)
 
 
+def check_inputs(inputs: Any) -> Mapping[str, Any]:
+    """The variables a caller wants to send, by name.
+
+    Raises:
+        BadOption: no mapping of variable names.
+    """
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping):
+        raise BadOption(f"inputs must be a dictionary of names and values, not {type(inputs).__name__}")
+    for name in inputs:
+        _check_name(name, "inputs")
+    return inputs
+
+
+def check_output(name: Any) -> str:
+    """The name of a variable that is to come back.
+
+    Raises:
+        BadOption: it is none, or belongs to IPython or Python.
+    """
+    return _check_name(name, "outputs")
+
+
+def _check_name(name: Any, what: str) -> str:
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise BadOption(f"{what}: {name!r} cannot be a variable name")
+    if (
+        name in _RESERVED
+        or not name.strip("_")
+        or name.strip("_").isdigit()
+        or re.fullmatch(r"__\w+__|_i+|_i\d+", name)
+    ):
+        raise BadOption(f"{what}: {name} belongs to IPython or Python; give the variable another name")
+    return name
+
+
 def build_request(
     code: str,
     queue: str,
@@ -46,8 +87,10 @@ def build_request(
     retry_waits: Iterable[float],
     cache: bool | str,
     network: bool,
-    inputs: Mapping[str, Any] | None,
+    inputs: Mapping[str, ValueRef],
     outputs: Iterable[str],
+    uploads: Iterable[FileRef],
+    downloads: Iterable[str],
     label: str,
 ) -> ExecutionRequest:
     """A request with a fresh id; the arguments are those of :meth:`codeexec_magic.Client.submit`.
@@ -57,10 +100,7 @@ def build_request(
     """
     if cache not in _CACHE_MODES:
         raise BadOption(f"cache must be True, False, 'use', 'refresh' or 'off', not {cache!r}")
-    try:
-        json.dumps(inputs, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as err:
-        raise BadOption(f"inputs must be JSON values: {err}") from None
+    outputs = [check_output(name) for name in outputs]
     try:
         request = ExecutionRequest(
             task_id=str(uuid.uuid4()),
@@ -71,8 +111,10 @@ def build_request(
             retry_waits_s=tuple(retry_waits),
             cache=_CACHE_MODES[cache],
             network=network,
-            inputs=inputs or {},
-            outputs=tuple(outputs),
+            inputs=inputs,
+            outputs=tuple(dict.fromkeys(outputs)),
+            uploads=tuple(uploads),
+            downloads=tuple(dict.fromkeys(downloads)),
             label=" ".join(label.split())[:60],
         )
         # what the worker would refuse is refused here, before anything is queued

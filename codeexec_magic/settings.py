@@ -48,6 +48,20 @@ _LEASE: Final = Variable(
 )
 _MAX_QUEUE: Final = Variable("CODEEXEC_MAX_QUEUE", v.whole, "Length of a queue at which submissions are refused.")
 _LETTERS: Final = Variable("CODEEXEC_MAX_DEAD_LETTERS", v.whole, "Dead letters that are kept; the oldest go first.")
+_ARTIFACTS: Final = Variable(
+    "CODEEXEC_ARTIFACTS",
+    v.artifacts,
+    "fsspec URL of a folder for large values, such as file:///srv/values or s3://bucket/values; it needs fsspec.",
+    default="none: they are kept in Redis",
+    secret=True,
+)
+_REDIS_VALUE: Final = Variable(
+    "CODEEXEC_REDIS_VALUE_MB", v.whole, "Values above this size are kept in CODEEXEC_ARTIFACTS, if it is set.", "MB"
+)
+_MAX_VALUE: Final = Variable("CODEEXEC_MAX_VALUE_MB", v.whole, "Largest value that is sent or comes back.", "MB")
+_VALUES: Final = Variable(
+    "CODEEXEC_VALUES_MB", v.whole, "Room for all values together; when full, none is taken.", "MB"
+)
 _CRASHES: Final = Variable("CODEEXEC_MAX_CRASHES", v.whole, "Deaths of workers after which a job is dead-lettered.")
 
 
@@ -67,6 +81,10 @@ class Settings:
     max_queue: int = setting(_MAX_QUEUE, 1_000_000)
     dead_letters: int = setting(_LETTERS, 1000)
     max_crashes: int = setting(_CRASHES, 3)
+    artifacts: str | None = setting(_ARTIFACTS, None)
+    redis_value_mb: int = setting(_REDIS_VALUE, 32)
+    max_value_mb: int = setting(_MAX_VALUE, 512)
+    values_mb: int = setting(_VALUES, 2048)
 
     def __post_init__(self) -> None:
         for url in (self.broker_url, self.result_backend):

@@ -103,6 +103,14 @@ def broker(text: str) -> str:
     return BrokerURL.parse(text).url
 
 
+def artifacts(text: str) -> str:
+    """A URL with a scheme."""
+    scheme, separator, rest = text.strip().partition("://")
+    if not separator or not scheme.isalnum() or not rest:
+        raise ValueError("must be a URL such as file:///srv/values or s3://bucket/values")
+    return text.strip().rstrip("/")
+
+
 def text(value: str) -> str:
     """Any text."""
     return value

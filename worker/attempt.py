@@ -18,13 +18,22 @@ from codeexec_magic.contract import (
     Status,
     code_hash,
 )
-from codeexec_magic.errors import BrokerFull, ClusterError, DecodeError, LimitTooHigh, SandboxBroken
+from codeexec_magic.errors import (
+    BadRequest,
+    BrokerFull,
+    ClusterError,
+    DecodeError,
+    LimitTooHigh,
+    SandboxBroken,
+    ValueLost,
+)
 from codeexec_magic.limits import Limits
 from codeexec_magic.store import Begun, Snapshot
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
 from codeexec_magic.store.snapshot import iso
 from worker.broker_retry import patiently
+from worker.exchange import Exchange
 from worker.leases import Handle
 from worker.publisher import Publisher
 from worker.retry_policy import Decision, decide
@@ -54,6 +63,7 @@ class Attempt:
         self.runtime, self.store = runtime, runtime.store
         self.task_id, self.generation = task_id, generation
         self.id = runtime.attempt_prefix + uuid.uuid4().hex
+        self.exchange = Exchange(runtime.values)
 
     def run(self) -> None:
         """Run the job, unless this delivery is a duplicate."""
@@ -103,16 +113,19 @@ class Attempt:
         publisher = Publisher(self.store, self.task_id, self.id)
         try:
             limits = grant(request, self.runtime.settings.ceiling)
-            cell = Cell(
-                run_id=f"{self.task_id}:{self.id}",
-                code=request.code,
-                limits=limits,
-                network=request.network,
-                inputs=request.inputs,
-                outputs=request.outputs,
-            )
-            run = self.runtime.sandbox.run(cell)
-        except LimitTooHigh as err:
+            with Exchange(self.runtime.values, request) as self.exchange:
+                cell = Cell(
+                    run_id=f"{self.task_id}:{self.id}",
+                    code=request.code,
+                    limits=limits,
+                    network=request.network,
+                    inputs=self.exchange.inputs,
+                    outputs=request.outputs,
+                    downloads=request.downloads,
+                    returns=self.exchange.returns,
+                )
+                run = self.runtime.sandbox.run(cell)
+        except (LimitTooHigh, ValueLost, BadRequest) as err:
             return Outcome(
                 Reason.ERROR, False, error=ErrorInfo(type(err).__name__, str(err)), verdict=str(err)
             ), publisher
@@ -120,7 +133,9 @@ class Attempt:
             return Outcome(Reason.INTERNAL, False, verdict=str(err)), publisher
         handle.attach(run)
         with self.runtime.flusher.publishing(publisher, run):
-            return run.wait(publisher.add), publisher
+            outcome = run.wait(publisher.add)
+        self.exchange.finish()
+        return outcome, publisher
 
     def _record(self, begun: Begun, outcome: Outcome, publisher: Publisher) -> None:
         runtime, request = self.runtime, begun.request
@@ -226,7 +241,10 @@ class Attempt:
             limits=outcome.limits,
             isolation=outcome.isolation,
             truncated=truncated,
-            values=outcome.values,
+            values=self.exchange.values if outcome.success else {},
+            value_problems=self.exchange.problems if outcome.success else {},
+            files=self.exchange.files,
+            left_behind=outcome.left_behind,
             outputs=tuple(publisher.kept),
         )
 

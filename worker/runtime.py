@@ -19,6 +19,7 @@ from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.room import Room
 from codeexec_magic.supervisor import LINEAGE, LINEAGE_START
+from codeexec_magic.values.store import ValueStore
 from worker.alerts import TIMEOUT_S, alert
 from worker.broker_retry import patiently
 from worker.execution_log import ExecutionLog
@@ -37,6 +38,8 @@ HEARTBEAT_S = 1.5
 RENEWALS = 4
 #: seconds between passes of the reconciler
 RECONCILE_S = 1.0
+#: seconds between searches for files of values that have expired
+VALUES_S = 60.0
 #: how long a worker may take to tell of a dead letter until another one does (seconds)
 ALERT_HOLD_S = 2 * TIMEOUT_S
 
@@ -59,6 +62,7 @@ class Runtime:
         self.settings = settings
         self.store = JobStore(broker_url, settings)
         self.results = CeleryResults(result_backend, settings)
+        self.values = ValueStore(self.store)
         # its connection is given up so early that there is time for another one before a lease runs out
         self.leases = Leases(JobStore(broker_url, settings, reply_timeout_s=settings.lease_s / RENEWALS))
         self.room = Room(self.store, self.results)
@@ -110,12 +114,13 @@ class Runtime:
             ("codeexec-heartbeat", HEARTBEAT_S, self._beat),
             ("codeexec-reconciler", RECONCILE_S, reconciler.step),
             ("codeexec-sampler", SAMPLE_S, Sampler(self.store).step),
+            ("codeexec-values", VALUES_S, self.values.sweep),
         ):
             thread = threading.Thread(target=self._every, args=(period, call), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def _every(self, period: float, call: Callable[[], None]) -> None:
+    def _every(self, period: float, call: Callable[[], object]) -> None:
         while not self._stop_asked.wait(period):
             try:
                 call()
@@ -228,5 +233,6 @@ class Runtime:
         for thread in self._threads:
             thread.join(2.0)
         self.results.close()
+        self.values.close()
         if self._opened:  # a worker that cannot reach its broker ends before that
             self.sandbox.close()

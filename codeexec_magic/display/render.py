@@ -9,6 +9,7 @@ from codeexec_magic.contract import Reason, Status
 from codeexec_magic.display import theme
 from codeexec_magic.display.theme import WORDS, age, escaped, ordinal, pill, plural, seconds
 from codeexec_magic.hostile_text import one_line
+from codeexec_magic.quantities import size_text
 
 if TYPE_CHECKING:
     from codeexec_magic.store import JobState
@@ -101,11 +102,22 @@ def advice(state: JobState, *, embedded: bool = False) -> list[str]:
     repeats = state.reason is Reason.CANCELLED or state.verdict.startswith("error: ")
     if state.verdict and not repeats:  # a limit may be behind an error, and behind what a success left out
         lines.append(one_line(state.verdict, 300))
+    if state.changed and not state.cached:
+        lines.append(f"ran again: {', '.join(f'`{one_line(name, 40)}`' for name in state.changed)} changed")
+    if state.files:
+        lines.append(f"came back: {_file_list(state.files)}")
+    if state.left_behind:
+        lines.append(f"left behind: {_file_list(state.left_behind)}; `--download` brings files back")
     if state.status is Status.RUNNING and state.crashes:
         lines.append(f"{plural(state.crashes, 'worker')} died under this job; it runs again")
     if state.status is Status.DEAD_LETTERED and not state.dropped:
         lines.append(f"`%remote_dlq show {short(state.id)}` tells more; requeue, edit and drop are there too")
     return lines
+
+
+def _file_list(files: Sequence[tuple[str, int]]) -> str:
+    shown = ", ".join(f"{one_line(name, 60)} {size_text(size)}" for name, size in files[:5])
+    return f"{shown} and {len(files) - 5} more" if len(files) > 5 else shown
 
 
 def no_worker(queue: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -13,8 +14,9 @@ from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult
 from codeexec_magic.display import render
 from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.display.sanitize import HtmlMode, Policy
+from codeexec_magic.errors import CodeExecError, RemoteError
 from codeexec_magic.hostile_text import one_line
-from codeexec_magic.magics import options, profiles, variables
+from codeexec_magic.magics import automatic, options, profiles, variables
 from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class RemoteExecMagics(Magics):
         config=True
     )
     on_interrupt = traitlets.Enum(["cancel", "detach"], "cancel", help="what Stop does to the job").tag(config=True)
+    auto_mb = traitlets.Int(32, min=1, help="size above which --in auto holds a variable back, in MB").tag(config=True)
     profile = traitlets.Unicode("", help="profile whose options apply to every cell").tag(config=True)
 
     def __init__(self, shell: InteractiveShell, session: Session) -> None:
@@ -59,6 +62,7 @@ class RemoteExecMagics(Magics):
             %%remote_exec --timeout 20 --memory 512MB
             %%remote_exec --no-wait --as job
             %%remote_exec --in a,b --out result
+            %%remote_exec --in auto --download figures/*.png
         """
         args = self.parse(line)
         policy = Policy(HtmlMode(args.html or self.html))
@@ -70,13 +74,16 @@ class RemoteExecMagics(Magics):
             if args.no_wait or not self.wait:
                 name = render.short(job.id)
                 print(f"submitted task {name} to {one_line(job.queue, 40)} (%remote_attach {name}, %remote_wait)")
-                self.session.follow_behind(job, policy, parent_cell, lambda result: self._bind(args, result))
+                self.session.follow_behind(job, policy, parent_cell, lambda result: self._bind(args, job, result))
                 return
             interrupt = args.on_interrupt or self.on_interrupt
-            result = self.session.wait_here(job, policy, on_interrupt=interrupt)
-        missing = self._bind(args, result)
-        if missing:
-            raise UsageError(f"--out {missing[0]}: the cell did not leave a JSON value of that name")
+            try:
+                result = self.session.wait_here(job, policy, on_interrupt=interrupt)
+            except RemoteError as err:
+                variables.hint(err, self.session.shell.user_ns, sent=args.inputs or ())
+                raise
+        if reasons := self._bind(args, job, result):
+            raise UsageError("; ".join(reasons))
 
     def parse(self, line: str) -> argparse.Namespace:
         """The options that hold: those on the line, else the profile's.
@@ -104,7 +111,7 @@ class RemoteExecMagics(Magics):
             CodeExecError: it was not accepted.
             UsageError: an option or a variable is of no use.
         """
-        inputs = variables.collect(list(dict.fromkeys(args.inputs or [])), self.session.shell.user_ns)
+        inputs = self._inputs(args, cell)
         memory = args.memory
         if memory is None and self.memory:
             memory = _trait_size(self.memory)
@@ -120,13 +127,37 @@ class RemoteExecMagics(Magics):
             network=args.network,
             inputs=inputs,
             outputs=tuple(dict.fromkeys(args.outputs or ())),
+            uploads=args.uploads or (),
+            downloads=args.downloads or (),
         )
         return self.session.remember(job)
 
-    def _bind(self, args: argparse.Namespace, result: ExecutionResult) -> list[str]:
+    def _inputs(self, args: argparse.Namespace, cell: str) -> dict[str, Any]:
+        """The variables to send; with ``auto`` those that the cell uses, and a line that says which."""
+        shell = self.session.shell
+        names = list(dict.fromkeys(args.inputs or []))
+        if "auto" not in names or "auto" in shell.user_ns:
+            return variables.collect(names, shell.user_ns)
+        named = variables.collect([name for name in names if name != "auto"], shell.user_ns)
+        chosen = automatic.choose(shell.transform_cell(cell), shell, self.auto_mb << 20)
+        for line in chosen.lines(named):
+            print(line)
+        return {**chosen.values, **named}
+
+    def _bind(self, args: argparse.Namespace, job: Job, result: ExecutionResult) -> list[str]:
+        """Bind variables and write files; what did not come back, a line each."""
         names: list[str] = args.outputs or []
         namespace: dict[str, Any] = self.session.shell.user_ns
-        return variables.bring_back(names, result.values, namespace) if result.success else []
+        reasons = variables.bring_back(dict.fromkeys(names), result, namespace) if result.success else []
+        for pattern in dict.fromkeys(args.downloads or ()):
+            if pattern in result.value_problems:
+                reasons.append(f"--download {pattern}: {result.value_problems[pattern]}")
+                continue
+            try:
+                job.download(pattern, to=Path(args.to).expanduser(), overwrite=args.overwrite)
+            except CodeExecError as err:
+                reasons.append(f"--{err}")
+        return reasons
 
 
 def _trait_size(text: str) -> int:

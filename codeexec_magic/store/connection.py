@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_S = 2.0
 REPLY_TIMEOUT_S = 10.0
 
 
-def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> redis.Redis:
+def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S, *, binary: bool = False) -> redis.Redis:
     """A client for a Celery-style URL; it connects on first use.
 
     redis-py 8 retries ten times with a five-second socket timeout, which turns an unreachable server into a minute of
@@ -27,6 +27,7 @@ def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> redis.Redis:
     Args:
         url: of the server.
         reply_timeout_s: seconds without a reply after which a connection is given up.
+        binary: answers are bytes, not text.
 
     Raises:
         BadSetting: the URL cannot name a server.
@@ -38,7 +39,7 @@ def connect(url: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> redis.Redis:
         **place.connection_options(),
         # what the URL says never keeps a caller waiting for longer than it can afford
         "socket_timeout": min(place.options.get("socket_timeout", reply_timeout_s), reply_timeout_s),
-        "decode_responses": True,
+        "decode_responses": not binary,
         # bytes that are no UTF-8 are shown as escapes: a damaged record must not stop whoever lists it
         "encoding_errors": "backslashreplace",
         "retry": Retry(ConstantBackoff(0.05), 1),

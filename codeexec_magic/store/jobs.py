@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from codeexec_magic.contract import ExecutionRequest, Status, cache_key, code_hash, decode_request, retry_policy
-from codeexec_magic.errors import JobNotFound
+from codeexec_magic.errors import JobNotFound, ValueLost
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.keys import EVENTS
@@ -20,7 +20,11 @@ class JobStore(Maintenance):
     """The job record in Redis: what clients and attempts do with it."""
 
     def submit(self, request: ExecutionRequest) -> Submission:
-        """Record a job and hand it to the broker, or answer from the cache, or join an identical job."""
+        """Record a job and hand it to the broker, or answer from the cache, or join an identical job.
+
+        Raises:
+            ValueLost: a stored value that is its input has expired.
+        """
         answer = self.call(
             "submit",
             request.task_id,
@@ -34,8 +38,13 @@ class JobStore(Maintenance):
             ms(self.settings.result_ttl_s),
             ms(self.settings.cache_ttl_s),
             retry_policy(request),
+            " ".join(sorted({ref.hash for ref in request.stored_values})),
+            dumps({name: ref.hash for name, ref in request.inputs.items()}) if request.inputs else "",
         )
         outcome = answer[0]
+        if outcome == "gone":
+            lost = next((name for name, ref in request.inputs.items() if ref.hash == answer[1]), "a value")
+            raise ValueLost(f"input {lost} is not in the store any more: send the value again, or run its cell again")
         if outcome == "hit":
             return self._hit(request, *answer[1:])
         if outcome == "follow":
@@ -158,9 +167,15 @@ class JobStore(Maintenance):
 
         Returns:
             ``queued``, ``alive`` (nothing to do), ``succeeded`` (nothing to repeat) or ``unknown``.
+
+        Raises:
+            ValueLost: a stored value that is its input has expired.
         """
         edited = dumps(request.as_dict()) if request else ""
-        return str(self.call("requeue", task_id, edited, code_hash(request.code) if request else "", generation))
+        answer = str(self.call("requeue", task_id, edited, code_hash(request.code) if request else "", generation))
+        if answer == "gone":
+            raise ValueLost(f"an input of job {task_id} is not in the store any more: submit the cell again")
+        return answer
 
     def drop(self, task_id: str | None = None) -> int:
         """Forget a dead letter, or all; how many."""

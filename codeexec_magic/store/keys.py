@@ -159,6 +159,27 @@ BINDINGS: Final = Key(
     "queues; workers of a day",
     bare=True,
 )
+VALUE: Final = Key(
+    "value",
+    "value:{hash}",
+    "hash",
+    "a value: its chunks, or the place of its file",
+    "waiting jobs that need it; then result or cache TTL",
+)
+VALUE_JOBS: Final = Key(
+    "value_jobs", "value_jobs:{hash}", "set", "jobs that wait for a value", "a job leaves when it ends"
+)
+VALUE_UPLOAD: Final = Key(
+    "value_upload", "value_upload:{id}", "hash", "a value on its way", "10 min", expires=True, expiry_s=600.0
+)
+VALUES: Final = Key("values", "values", "zset", "values by expiry", "a value leaves when it has expired")
+VALUE_SIZES: Final = Key(
+    "value_sizes", "value_sizes", "hash", "size of each value", "a value leaves when it has expired"
+)
+VALUE_BYTES: Final = Key("value_bytes", "value_bytes", "string", "size of all values together", "CODEEXEC_VALUES_MB")
+LAST_INPUTS: Final = Key(
+    "last_inputs", "last_inputs:{code}", "string", "hashes of a cell's last inputs", "cache TTL", expires=True
+)
 CELERY_RESULT: Final = Key(
     "celery_result",
     "celery-task-meta-{id}",
@@ -197,6 +218,13 @@ KEYS: Final = (
     BINDING_DEADLINES,
     PERMANENT_BINDINGS,
     BINDINGS,
+    VALUE,
+    VALUE_JOBS,
+    VALUE_UPLOAD,
+    VALUES,
+    VALUE_SIZES,
+    VALUE_BYTES,
+    LAST_INPUTS,
     CELERY_RESULT,
 )
 #: carries cancel orders to the workers; a channel keeps nothing, so it is no kind of key

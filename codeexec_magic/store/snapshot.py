@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +58,9 @@ class JobState:
     cancelling: bool = False
     dropped: bool = False  #: it was a dead letter, which somebody dropped
     attempts: tuple[Mapping[str, Any], ...] = field(default=())
+    changed: tuple[str, ...] = ()  #: inputs that are others than at the last run of this code
+    files: tuple[tuple[str, int], ...] = ()  #: that came back: name and size
+    left_behind: tuple[tuple[str, int], ...] = ()  #: that the cell wrote and nobody asked for
 
     @property
     def done(self) -> bool:
@@ -159,6 +162,9 @@ class Snapshot:
             cancelling="cancel" in record and not status.terminal,
             dropped="dropped" in record and status is Status.DEAD_LETTERED,
             attempts=attempts(run),
+            changed=tuple(name for name in record.get("changed", "").split(",") if name.isidentifier()),
+            files=_files(result.get("files"), lambda one: (one["path"], one["ref"]["size"])),
+            left_behind=_files(result.get("left_behind"), lambda one: (one[0], one[1])),
         )
 
     def result(self, events: Iterable[Mapping[str, Any]] = ()) -> ExecutionResult:
@@ -305,6 +311,14 @@ def number(record: Mapping[str, Any], name: str) -> int:
     except (ValueError, TypeError, OverflowError):
         return 0
     return value if 0 <= value < _YEAR_10000_MS else 0
+
+
+def _files(listed: Any, read: Callable[[Any], tuple[Any, Any]]) -> tuple[tuple[str, int], ...]:
+    """Names and sizes of the files in a result that may be damaged."""
+    try:
+        return tuple((str(name), int(size)) for name, size in map(read, listed or ()))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return ()
 
 
 def _json_object(value: Any) -> dict[str, Any]:

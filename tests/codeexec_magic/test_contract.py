@@ -23,7 +23,10 @@ from codeexec_magic.contract import (
 )
 from codeexec_magic.errors import DecodeError
 from codeexec_magic.limits import Limits
+from codeexec_magic.values.ref import ValueRef
 
+#: a small value as a request has it
+ONE = ValueRef.inline(b"1", "safe", "int")
 SEED_KEYS = {
     "task_id",
     "code_hash",
@@ -73,7 +76,7 @@ def test_a_result_has_the_keys_of_the_seed() -> None:
 
 def test_a_request_survives_the_wire() -> None:
     """Encoding and decoding gives the same request."""
-    request = ExecutionRequest("t", "1", inputs={"a": [1, None]}, outputs=("x",), retries=1, retry_waits_s=(1.5,))
+    request = ExecutionRequest("t", "1", inputs={"a": ONE}, outputs=("x",), retries=1, retry_waits_s=(1.5,))
     assert ExecutionRequest.from_dict(json.loads(json.dumps(request.as_dict()))) == request
 
 
@@ -87,7 +90,7 @@ def test_nonsense_is_a_decode_error(data: object) -> None:
 
 DAMAGE = (None, [{}], -1, math.nan, True, {"memory_mb": "x"}, {"nonsense": 1})
 #: what would be legal there
-LEGAL = {"network": (True,), "inputs": ({"memory_mb": "x"}, {"nonsense": 1}), "outputs": ([{}],)}
+LEGAL = {"network": (True,)}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_the_cache_key_tells_runs_apart() -> None:
     keys = {
         cache_key(base),
         cache_key(ExecutionRequest("t", "2", limits=Limits(soft_s=30))),
-        cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), inputs={"a": 1})),
+        cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), inputs={"a": ONE})),
         cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=31))),
         cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), network=True)),
         cache_key(ExecutionRequest("t", "1", limits=Limits(soft_s=30), outputs=("a",))),

@@ -100,7 +100,7 @@ def _run(sandbox: Sandbox, code: str, limits: Limits) -> ExecutionResult:
         limits=outcome.limits,
         isolation=outcome.isolation,
         truncated=outcome.truncated,
-        values=outcome.values,
+        left_behind=outcome.left_behind,
         outputs=tuple(events),
     )
 

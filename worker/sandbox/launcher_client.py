@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 from codeexec_magic.errors import SandboxBroken
@@ -79,11 +80,12 @@ class Connection:
         self.greeting = message
         return message
 
-    def open_run(self, start: bytes) -> socket.socket:
+    def open_run(self, start: bytes, fds: Sequence[int] = ()) -> socket.socket:
         """A socket on which the launcher takes one request.
 
         Args:
             start: of the request's frame, at most :data:`AT_ONCE` bytes: comes with the socket.
+            fds: descriptors that the cell needs; they stay open here.
 
         Raises:
             OSError: the launcher is gone.
@@ -91,7 +93,7 @@ class Connection:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with far:
             try:
-                socket.send_fds(self._control, [start], [far.fileno()])
+                socket.send_fds(self._control, [start], [far.fileno(), *fds])
             except OSError:
                 near.close()
                 raise

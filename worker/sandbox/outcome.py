@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from codeexec_magic.contract import DEFAULT_LIMITS, ErrorInfo, Reason
+from codeexec_magic.hostile_text import one_line
 from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LIST_CAP: Final = 256
+#: files left behind that are told
+_MOST_FILES: Final = 20
 #: part of the memory limit below which a peak does not explain a MemoryError
 _NEARLY: Final = 0.8
 #: memory that a cell needs beside what it asked for, in parts of it
@@ -40,7 +43,7 @@ class Outcome:
     limits: Mapping[str, Any] = field(default_factory=dict)
     isolation: Mapping[str, Any] = field(default_factory=dict)
     truncated: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    left_behind: tuple[tuple[str, int], ...] = ()  #: files that nobody asked for: name and size, by the cell's word
 
 
 def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
@@ -75,7 +78,7 @@ def judge(evidence: Mapping[str, Any], limits: Limits) -> Outcome:
         limits=limits.as_dict(),
         isolation=dict(evidence.get("isolation") or {}),
         truncated=dict(evidence.get("truncated") or {}),
-        values=dict(end["values"]) if end and reason is Reason.OK else {},
+        left_behind=_left_behind(end["left"]) if end else (),
     )
 
 
@@ -268,15 +271,23 @@ def _report(end: Any) -> dict[str, Any] | None:
     assert isinstance(error, dict)
     code = end.get("code")
     kinds = error.get("kinds")
-    values = end.get("values")
     return {
         "status": kind,
         "code": code if isinstance(code, int) and 0 <= code < 256 else (1 if kind == "error" else 0),
         "error": error,
         "kinds": tuple(str(k) for k in kinds[:4]) if isinstance(kinds, list) else (),
         "errno": error.get("errno") if isinstance(error.get("errno"), int) else None,
-        "values": values if isinstance(values, dict) else {},
+        "left": end.get("left"),
     }
+
+
+def _left_behind(files: Any) -> tuple[tuple[str, int], ...]:
+    """Names and sizes of files, as far as they are some."""
+    found = []
+    for one in files[:_MOST_FILES] if isinstance(files, list) else ():
+        if isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and type(one[1]) is int:
+            found.append((one_line(one[0], 200), min(max(one[1], 0), 1 << 50)))
+    return tuple(found)
 
 
 def _error(end: Mapping[str, Any], note: str) -> ErrorInfo:

@@ -26,8 +26,12 @@ class Cell:
     code: str
     limits: Limits = field(default_factory=Limits)
     network: bool = False
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    outputs: Sequence[str] = ()
+    inputs: int | None = (
+        None  #: descriptor of memory with variables and files, as ``protocol/codec/bundle.py`` has them
+    )
+    outputs: Sequence[str] = ()  #: names of variables that come back
+    downloads: Sequence[str] = ()  #: patterns of files that come back
+    returns: int | None = None  #: descriptor of the pipe on which they come
 
     def request(self) -> dict[str, Any]:
         """What the launcher is told of it."""
@@ -36,9 +40,15 @@ class Cell:
             "code": self.code,
             "limits": self.limits.as_dict(),
             "network": self.network,
-            "inputs": dict(self.inputs),
             "outputs": list(self.outputs),
+            "downloads": list(self.downloads),
+            "descriptors": [name for name in ("inputs", "returns") if getattr(self, name) is not None],
         }
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that go along."""
+        return [fd for fd in (self.inputs, self.returns) if fd is not None]
 
 
 class Run:

@@ -203,7 +203,7 @@ class Sandbox:
                 self.start()
             assert self._connection is not None
             try:
-                sock = self._connection.open_run(request[:AT_ONCE])
+                sock = self._connection.open_run(request[:AT_ONCE], cell.fds)
             except OSError:
                 self._drop()
                 raise

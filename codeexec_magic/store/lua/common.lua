@@ -96,11 +96,63 @@ local function publish(id, queue, label, front)
     .. '"},"priority":0,"body_encoding":null,"delivery_tag":"' .. id .. ':' .. generation .. '"}}')
 end
 
+-- The content store. A value is a hash of numbered chunks, or of the place where its bytes are. While jobs that need it
+-- wait or run, value_jobs:{hash} names them and the value has no expiry; else it has one.
+
+local function extend_value(hash, ttl)
+  local left = redis.call('PTTL', value_key(hash))
+  if left >= 0 and left < ttl then
+    redis.call('PEXPIRE', value_key(hash), ttl)
+    redis.call('ZADD', values_key, now + ttl, hash)
+  end
+end
+
+-- Take expired values off the books, a few at a time.
+local function forget_values()
+  for _, hash in ipairs(redis.call('ZRANGEBYSCORE', values_key, 0, now, 'LIMIT', 0, 100)) do
+    local left = redis.call('PTTL', value_key(hash))
+    if left == -2 then
+      local size = tonumber(redis.call('HGET', value_sizes_key, hash) or '') or 0
+      redis.call('DECRBY', value_bytes_key, size)
+      redis.call('HDEL', value_sizes_key, hash)
+      redis.call('ZREM', values_key, hash)
+    else
+      redis.call('ZADD', values_key, now + math.max(left, 60000), hash)
+    end
+  end
+end
+
+-- Keep the values that a job needs; returns the hash of one that is gone, and keeps nothing then.
+local function hold_values(id, hashes)
+  for hash in string.gmatch(hashes, '%x+') do
+    if redis.call('EXISTS', value_key(hash)) == 0 then return hash end
+  end
+  for hash in string.gmatch(hashes, '%x+') do
+    redis.call('SADD', value_jobs_key(hash), id)
+    redis.call('PERSIST', value_key(hash))
+  end
+  return nil
+end
+
+local function release_values(id, ttl)
+  local hashes = redis.call('HGET', job_key(id), 'values') or ''
+  for hash in string.gmatch(hashes, '%x+') do
+    redis.call('SREM', value_jobs_key(hash), id)
+    if redis.call('EXISTS', value_jobs_key(hash)) == 0 and redis.call('PTTL', value_key(hash)) == -1 then
+      redis.call('PEXPIRE', value_key(hash), ttl)
+      redis.call('ZADD', values_key, now + ttl, hash)
+    end
+  end
+end
+
 -- Everything a finished job leaves behind gets an expiry here, so that nothing grows for ever.
 local function settle(id, status, reason, ttl)
   redis.call('HSET', job_key(id), 'status', status, 'reason', reason, 'finished_at', now, 'attempt', '')
   redis.call('ZADD', finished_key, clock[1] * 1000 + clock[2] / 1000, id)
-  if status ~= 'dead_lettered' then redis.call('PEXPIRE', job_key(id), ttl) end
+  if status ~= 'dead_lettered' then
+    redis.call('PEXPIRE', job_key(id), ttl)
+    release_values(id, ttl)
+  end
   redis.call('PEXPIRE', events_key(id), ttl)
   count('ended:' .. status .. ':' .. reason)
 end
@@ -167,6 +219,7 @@ local function trim_dead(limit, ttl)
     local ok, letter = pcall(cjson.decode, entry)
     if ok and type(letter) == 'table' and letter.task_id then
       redis.call('HDEL', dead_letter_index_key, letter.task_id)
+      release_values(letter.task_id, ttl)
       redis.call('PEXPIRE', job_key(letter.task_id), ttl)
     end
     count('dead_letters_trimmed')

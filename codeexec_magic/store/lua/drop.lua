@@ -2,6 +2,7 @@
 -- Returns how many.
 local id, ttl = ARGV[3], tonumber(ARGV[4])
 local function dropped(one)
+  release_values(one, ttl)
   if redis.call('PEXPIRE', job_key(one), ttl) == 1 then redis.call('HSET', job_key(one), 'dropped', now) end
 end
 if id ~= '' then

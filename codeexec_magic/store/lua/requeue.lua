@@ -1,11 +1,13 @@
 -- Run a job that gave up again as the same job. ARGV: prefix, bare prefix, id, request or '', code hash, generation seen
--- Returns queued, alive (it runs, or somebody else was faster: nothing to do), succeeded, or unknown.
+-- Returns queued, alive (it runs, or somebody else was faster: nothing to do), succeeded, unknown, or gone (an input has
+-- expired).
 local id, request = ARGV[3], ARGV[4]
 local record = job_key(id)
 local h = redis.call('HMGET', record, 'status', 'queue', 'label', 'generation')
 if not h[1] or not h[2] then return 'unknown' end
 if h[1] == 'succeeded' then return 'succeeded' end
 if not TERMINAL[h[1]] or (h[4] or '') ~= ARGV[6] then return 'alive' end
+if hold_values(id, redis.call('HGET', record, 'values') or '') then return 'gone' end
 undead(id)
 -- those who were told the answer of the earlier run keep it, with its output: this record will tell of another one
 for _, follower in ipairs(redis.call('LRANGE', followers_key(id), 0, -1)) do

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import math
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 from IPython.core.error import UsageError
 
+from codeexec_magic.contract import ExecutionResult, Reason, Status
 from codeexec_magic.magics import options, profiles, variables
+from codeexec_magic.values.received import ReceivedValues
+from codeexec_magic.values.send import send
+from codeexec_magic.values.store import ValueStore
 
 
 def test_sizes_and_durations_are_the_shared_ones() -> None:
@@ -98,39 +101,10 @@ def test_damaged_profile_files(tmp_path: Path) -> None:
         profiles.profiles(tmp_path)
 
 
-def test_values_are_collected() -> None:
-    """JSON values of any depth go along."""
-    namespace = {"a": 1, "b": {"x": [1.5, None, True, ("t",)]}}
+def test_variables_are_collected() -> None:
+    """Variables are taken by name, whatever they are."""
+    namespace = {"a": 1, "b": object()}
     assert variables.collect(["a", "b"], namespace) == namespace
-
-
-class Frame:
-    """Stands in for a value that JSON does not have."""
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ({"x": [1, {2}]}, r"v\['x'\]\[1\] is a set, which is not a JSON value: send sorted\(v\['x'\]\[1\]\)"),
-        ({1: 2}, "v has the key 1; JSON objects have text keys only"),
-        (math.nan, "v is nan, which JSON does not have"),
-        (datetime.date(2026, 1, 1), r"send v\.isoformat\(\)"),
-        (Frame(), "v is a Frame, which is not a JSON value"),
-        (b"x", "base64"),
-    ],
-)
-def test_values_that_are_not_json(value: Any, message: str) -> None:
-    """The message names the part that cannot go, and what to send instead."""
-    with pytest.raises(UsageError, match=message):
-        variables.collect(["v"], {"v": value})
-
-
-def test_values_that_contain_themselves() -> None:
-    """A list within itself is told, not followed for ever."""
-    loop: list[Any] = []
-    loop.append(loop)
-    with pytest.raises(UsageError, match=r"loop\[0\] contains itself"):
-        variables.collect(["loop"], {"loop": loop})
 
 
 def test_missing_variable_suggests() -> None:
@@ -140,7 +114,18 @@ def test_missing_variable_suggests() -> None:
 
 
 def test_bring_back_binds_and_reports() -> None:
-    """Values that came back are bound; missing names are returned."""
+    """Values that came back are bound; for the others there is one line each."""
     namespace: dict[str, Any] = {}
-    assert variables.bring_back(["x", "y"], {"x": 1, "z": 2}, namespace) == ["y"]
-    assert namespace == {"x": 1}
+    values = ReceivedValues({"x": send({"x": {1: nan}}, no_store)["x"]}, {"y": "y is too large"}, no_store)
+    result = ExecutionResult("t", "h", True, Status.SUCCEEDED, Reason.OK, values=values)
+    assert variables.bring_back(["x", "y", "z"], result, namespace) == [
+        "--out y: y is too large",
+        "--out z: the cell returned no value of this name",
+    ]
+    assert list(namespace) == ["x"]
+    assert isnan(namespace["x"][1])
+
+
+def no_store() -> ValueStore:
+    """For values that are so small that they need none."""
+    raise AssertionError("no store is needed")

@@ -68,10 +68,10 @@ def attack(sandbox: Sandbox, seed: int) -> tuple[Outcome, int]:
     """Run one hostile cell; what became of it, and how many inputs it is known to have sent."""
     events: list[dict[str, Any]] = []
     code = f"SEED, COUNT = {seed}, {PER_CELL}\n{CODE}"
-    outcome = sandbox.run(Cell("fuzz", code, LIMITS, outputs=("sent",))).wait(events.append)
+    outcome = sandbox.run(Cell("fuzz", code, LIMITS)).wait(events.append)
     for event in events:
         assert decode_event(event)["type"] in OUTPUT_EVENTS
-    json.dumps([events, outcome.error and outcome.error.as_dict(), dict(outcome.values)], allow_nan=False).encode()
+    json.dumps([events, outcome.error and outcome.error.as_dict(), list(outcome.left_behind)], allow_nan=False).encode()
     told = re.findall(r"\nSENT (\d+)\n", stream_text(events, "stderr"))
     return outcome, int(told[-1]) if told else 0
 

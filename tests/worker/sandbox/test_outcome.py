@@ -102,10 +102,12 @@ def test_a_forged_error_of_megabytes_is_cut() -> None:
     assert len(error.ename) + sum(map(len, error.traceback)) <= (256 << 10) + 256
 
 
-def test_values_only_with_success() -> None:
-    """A failed run returns no values."""
-    assert judge({"status": exited(0), "end": OK}, LIMITS).values == {"a": 1}
-    assert judge({"status": exited(2), "end": OK}, LIMITS).values == {}
+def test_files_left_behind_are_checked() -> None:
+    """What a cell says of its files is kept only where it is a name and a size."""
+    left = [["a\x1b[31m.txt", 5], ["b", -1], ["c"], "d", [1, 2], ["e", True]] + [["f", 1]] * 99
+    outcome = judge({"status": exited(0), "end": {"status": "ok", "left": left}}, LIMITS)
+    assert outcome.left_behind[:3] == (("a.txt", 5), ("b", 0), ("f", 1))
+    assert len(outcome.left_behind) <= 20
 
 
 def test_verdicts_name_limit_peak_and_option() -> None:

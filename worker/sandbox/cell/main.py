@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -39,8 +40,7 @@ def main(spawn: Spawn) -> NoReturn:
     except BaseException:
         _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
         os._exit(70)
-    request = json.loads(_receive(code_fd))
-    os.close(code_fd)
+    request = _receive(code_fd)
     _leave_listener(spawn)
     guards.limit(spawn, request["limits"], data)
     if spawn.namespaces and spawn.unseen_memory:
@@ -196,13 +196,17 @@ def _take_more(spawn: Spawn, code_fd: int) -> None:
     gc.freeze()
 
 
-def _receive(fd: int) -> bytes:
-    data = bytearray()
-    while chunk := os.read(fd, 1 << 20):
-        data += chunk
+def _receive(fd: int) -> dict[str, Any]:
+    """The request, with the descriptors that came along in the place of their names."""
+    with socket.socket(fileno=fd) as sock:
+        start, fds, _, _ = socket.recv_fds(sock, 1 << 20, 2, socket.MSG_CMSG_CLOEXEC)
+        data = bytearray(start)
+        while chunk := sock.recv(1 << 20):
+            data += chunk
     if not data:
         os._exit(0)  # the launcher no longer needs this standby
-    return bytes(data)
+    request: dict[str, Any] = json.loads(data)
+    return request | dict(zip(request["descriptors"], fds, strict=True))
 
 
 #: what libraries make at most by themselves: each thread's stack takes 8 MB of the memory limit, and on a machine of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import random
 import signal
@@ -13,7 +12,7 @@ import sys
 import threading
 from typing import Any, NoReturn
 
-from . import asyncio_tasks, soft_limit
+from . import asyncio_tasks, soft_limit, values
 from .exception_report import describe
 
 
@@ -49,20 +48,41 @@ def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
     Args:
         shell: a shell in which nothing ran yet.
-        request: ``code``, ``inputs`` and ``outputs``.
+        request: ``code``, ``outputs`` and ``downloads``; ``inputs`` and ``returns`` are descriptors, if there are any.
 
     Returns:
         the end report and the exit code of the process
     """
-    shell.user_ns.update(request.get("inputs") or {})
+    home = os.getcwd()  # noqa: PTH109 - for chdir alone
     try:
         soft_limit.arm()
-        ended = _run(shell, request)
+        files = values.receive(request["inputs"], shell.user_ns) if "inputs" in request else set()
+        report, code = _run(shell, request)
+        with contextlib.suppress(OSError):  # the worker takes no more, or the folder is gone: the outcome stands
+            os.chdir(home)
+            _return(shell, request, report)
+            report["left"] = values.left_behind(files, request.get("downloads") or ())
         _hold_signals()
-        return ended
+        return report, code
+    except values.InputError as err:
+        _hold_signals()
+        return {"status": "error", "error": describe(type(err), err, [f"InputError: {err}"])}, 1
     except BaseException as err:  # the limit struck between the cell's end and ours; it does so but once
         _hold_signals()
         return {"status": "error", "error": describe(type(err), err, [])}, 1
+
+
+def _return(shell: Any, request: dict[str, Any], report: dict[str, Any]) -> None:
+    """Send what was asked for: files always, variables if the cell succeeded."""
+    if "returns" not in request:
+        return
+    returns = values.Returns(request["returns"])
+    try:
+        if report["status"] == "ok":
+            returns.values(shell.user_ns, request["outputs"])
+        returns.files(request["downloads"])
+    finally:
+        returns.close()
 
 
 def _hold_signals() -> None:
@@ -82,7 +102,7 @@ def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
         elif shown:
             return {"status": "error", "error": shown}, 1
         if problem is None:
-            return {"status": "ok", "values": _values(shell, request.get("outputs") or ())}, 0
+            return {"status": "ok"}, 0
     except BaseException as err:  # the limit may strike while IPython itself tidies up
         problem = err
     if isinstance(problem, SystemExit):
@@ -105,26 +125,6 @@ def wind_up() -> None:
     if threading.active_count() > 1:
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-
-
-def _values(shell: Any, names: Any) -> dict[str, Any]:
-    values = {}
-    for name in names:
-        if name not in shell.user_ns:
-            raise NameError(f"output {name!r} is not defined after the cell")
-        try:
-            values[name] = json.loads(json.dumps(shell.user_ns[name], allow_nan=False, default=_plain))
-        except (TypeError, ValueError, RecursionError) as err:
-            raise TypeError(f"output {name!r} cannot be returned as JSON: {err}") from None
-    return values
-
-
-def _plain(value: Any) -> Any:
-    # numpy and pandas values have one of these
-    for method in ("tolist", "to_dict"):
-        if hasattr(value, method):
-            return getattr(value, method)()
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _exit_code(problem: SystemExit) -> int:

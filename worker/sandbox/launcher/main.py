@@ -99,12 +99,12 @@ class Launcher:
 
     def _on_control(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 1)
+            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 3, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             data, fds = b"", []
         if not data:
             self._quit()
-        run = Run(socket.socket(fileno=fds[0]), sample_memory="memory" not in self._config["guards_off"])
+        run = Run(socket.socket(fileno=fds[0]), fds[1:], sample_memory="memory" not in self._config["guards_off"])
         self._runs.append(run)
         self._loop.watch(run.sock, lambda: self._on_run(run))
         self._on_run(run, data)

@@ -59,7 +59,8 @@ class ProcessTree:
         if spec["level"] < 2:
             self.control, self._control_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self.control.setblocking(False)
-        self._code_far, self._code = os.pipe2(os.O_CLOEXEC)
+        near_code, far_code = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._code, self._code_far = near_code.detach(), far_code.detach()
         self.fds: dict[str, int] = {}
         self._far: list[int] = []
         for name in ("stdout", "stderr", "events"):
@@ -155,14 +156,19 @@ class ProcessTree:
         # a forked process starts with the size of what it was forked from
         self.growth = max(0, message["most"] - self._size_before)
 
-    def hand_over(self, request: dict[str, Any]) -> None:
-        """Give the standby its code."""
+    def hand_over(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Give the standby its code.
+
+        Args:
+            request: what to run.
+            fds: descriptors that it needs, in the order of the request's ``descriptors``.
+        """
         data = json.dumps(request).encode()
-        os.set_blocking(self._code, True)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._code, view) :]
-        self.discard_code()
+        sock = socket.socket(fileno=self._code)
+        self._code = -1
+        with sock:
+            sent = socket.send_fds(sock, [data], fds) if fds else 0
+            sock.sendall(memoryview(data)[sent:])
         self.state = "running"
 
     def discard_code(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import time
@@ -32,8 +33,9 @@ _FINAL_ROUNDS: Final = 64
 class Run:
     """From the request to the evidence that is sent back."""
 
-    def __init__(self, sock: socket.socket, *, sample_memory: bool = True) -> None:
+    def __init__(self, sock: socket.socket, fds: list[int], *, sample_memory: bool = True) -> None:
         self.sock = sock
+        self._fds = fds  #: what the worker sent for the cell: memory with its inputs, a pipe for what it returns
         self._sample_memory = sample_memory
         sock.setblocking(False)
         self._decoder = framing.Decoder()
@@ -88,12 +90,15 @@ class Run:
         tree.hand_over(
             {
                 "code": self.request["code"],
-                "inputs": self.request.get("inputs") or {},
                 "outputs": self.request.get("outputs") or [],
+                "downloads": self.request.get("downloads") or [],
+                "descriptors": self.request.get("descriptors") or [],
                 "limits": limits,
                 "token": self.token,
-            }
+            },
+            self._fds,
         )
+        self._close_fds()  # the pipe ends when the cell does
         if tree.listener >= 0:
             self.supervisor = Supervisor(tree, limits["processes"])
         self._started = time.monotonic()
@@ -249,13 +254,7 @@ class Run:
             evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
             if self.collector.end is not None:
                 self.collector.end.pop("token", None)
-                self._keep_asked_values(self.collector.end)
         self.send({"op": "outcome", **evidence})
-
-    def _keep_asked_values(self, end: dict[str, Any]) -> None:
-        assert self.request is not None
-        values, asked = end.get("values"), self.request.get("outputs") or []
-        end["values"] = {name: values[name] for name in asked if name in values} if isinstance(values, dict) else {}
 
     def _evidence(self, environment: dict[str, Any]) -> dict[str, Any]:
         tree, now = self.tree, time.monotonic()
@@ -313,5 +312,11 @@ class Run:
 
     def close(self) -> None:
         """Drop the worker's end."""
+        self._close_fds()
         with contextlib.suppress(OSError):
             self.sock.close()
+
+    def _close_fds(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []

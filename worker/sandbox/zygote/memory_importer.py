@@ -11,7 +11,7 @@ from typing import Final
 
 _ROOT: Final = __name__.rsplit(".", 2)[0]
 #: folders of this package that zygote and cells import from
-_PACKAGES: Final = ("cell", "fastfork", "linux", "protocol", "zygote")
+_PACKAGES: Final = ("cell", "fastfork", "linux", "protocol", "protocol/codec", "zygote")
 
 
 class MemoryImporter:
@@ -20,9 +20,11 @@ class MemoryImporter:
     def __init__(self) -> None:
         folder = Path(__file__).resolve().parents[1]
         self._code: dict[str, CodeType] = {}
+        self._packages = {f"{_ROOT}.{package.replace('/', '.')}" for package in _PACKAGES}
         for package in _PACKAGES:
+            dotted = f"{_ROOT}.{package.replace('/', '.')}"
             for file in (folder / package).glob("*.py"):
-                name = f"{_ROOT}.{package}" if file.stem == "__init__" else f"{_ROOT}.{package}.{file.stem}"
+                name = dotted if file.stem == "__init__" else f"{dotted}.{file.stem}"
                 source = file.read_text(encoding="utf-8")
                 self._code[name] = compile(source, f"<sandbox {package}/{file.name}>", "exec")
 
@@ -33,7 +35,7 @@ class MemoryImporter:
         del path, target
         if name not in self._code:
             return None
-        is_package = name.count(".") == _ROOT.count(".") + 1
+        is_package = name in self._packages
         return importlib.util.spec_from_loader(name, self, is_package=is_package)  # type: ignore[arg-type]
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
