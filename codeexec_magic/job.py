@@ -51,7 +51,7 @@ class Job:
         #: what was known at submission; None for a job looked up by id
         self.submission = submission
         known = submission.result if submission else None
-        self._result: ExecutionResult | None = known and self._readable(known)
+        self._result: ExecutionResult | None = known and self.readable(known)
 
     @property
     def status(self) -> Status:
@@ -156,9 +156,9 @@ class Job:
     def _collect(self, end: Event, events: list[Event]) -> ExecutionResult:
         from codeexec_magic.store.snapshot import last_attempt
 
-        return self._readable(ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)}))
+        return self.readable(ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)}))
 
-    def _readable(self, result: ExecutionResult) -> ExecutionResult:
+    def readable(self, result: ExecutionResult) -> ExecutionResult:
         """The result with values that can be read."""
         values = ReceivedValues(result.values, result.value_problems, lambda: self.client.values)
         return replace(result, values=values)

@@ -123,7 +123,7 @@ class Watch:
                 return None, None
             if event is not None:
                 if event["type"] == "end":
-                    return self.job.state(), ExecutionResult.from_dict(event["result"])
+                    return self.job.state(), self.job.readable(ExecutionResult.from_dict(event["result"]))
                 self._items.put(("event", event))
             if time.monotonic() >= due or (event is not None and event["type"] == "status"):
                 self._items.put(("state", self.job.state()))
