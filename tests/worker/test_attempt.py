@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -65,3 +69,47 @@ def test_outputs_that_fill_the_server_do_not_stop_submissions(client: Client) ->
         assert oldest.truncated["removed"] > 1_900_000
     finally:
         redis.config_set("maxmemory", "0")
+
+
+ALTERNATING = """# {}
+import os
+print('HEAD')
+for _ in range({}):
+    os.write(3, b'ox'); os.write(3, b'ey')
+print('TAIL')
+"""
+
+
+def test_all_readers_see_the_same_output(client: Client, cluster: LiveCluster) -> None:
+    """A live follower, a later reader, a job answered by the cache, and the command line; nothing is missing."""
+    code = ALTERNATING.format(uuid.uuid4(), 15_000)
+    job = client.submit(code)
+    live = job.result(100)
+    assert live.success
+    assert (live.stdout.startswith("HEAD\nx"), live.stdout.endswith("xTAIL\n")) == (True, True)
+    assert (live.stdout.count("x"), live.stderr) == (15_000, "y" * 15_000)
+    assert not live.truncated
+    assert len(live.outputs) <= 10_000
+    later = client.job(job.id).result(30)
+    cached = client.submit(code).result(30)
+    assert cached.cached
+    assert live.outputs == later.outputs == cached.outputs
+    command = [sys.executable, "-m", "codeexec_magic.cli", "attach", job.id]
+    shown = subprocess.run(command, env={**os.environ, **cluster.env}, capture_output=True, text=True, timeout=100)
+    assert shown.stdout == live.stdout
+    assert shown.stderr.count("y") >= 15_000
+
+
+def test_streams_that_alternate_come_to_no_more_than_the_limit(client: Client) -> None:
+    """1.5 million events of one byte: head and tail come, and what was cut is told in the same way to every reader."""
+    job = client.submit(ALTERNATING.format(uuid.uuid4(), 750_000), timeout=100)
+    result = job.result(110)
+    assert len(json.dumps(result.outputs)) <= 3 << 20
+    assert len(result.outputs) <= 10_100
+    assert result.stdout.startswith("HEAD\nx")
+    if result.success:  # else the time limit of a busy machine
+        assert result.stdout.endswith("xTAIL\n")
+        assert result.stdout.count("x") + result.truncated.get("stdout", 0) == 750_000
+        marked = {event["name"]: event["bytes"] for event in result.outputs if event["type"] == "truncated"}
+        assert marked == result.truncated
+    assert client.job(job.id).result(30).outputs == result.outputs

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from typing import Any, Final
 
 from ..protocol import framing, packets
+from .event_buffer import EVENT_COST, MOST_EVENTS, EventBuffer, truncated
+from .kept_output import DisplayTail, Text
 
 #: a stream that goes on beyond this many times its cap ends the run
 FLOOD: Final = 10
-_SOURCES: Final = ("channel", "raw")
 #: messages being put together at a time; more can only be an attack
 _OPEN_PARTS: Final = 64
-#: what an event costs beside its bytes, so that empty ones are bounded too
-_EVENT_COST: Final = 64
-_TEXT_FIELD: Final = 1 << 18
-
-
-class _Text:
-    """One text stream: the head is passed on live, of the rest the tail is kept."""
-
-    def __init__(self, name: str, cap: int) -> None:
-        self.name, self.total = name, 0
-        self._head, self._tail_cap = cap - cap // 4, cap // 4
-        self._tail = bytearray()
-        self._decoders = {source: codecs.getincrementaldecoder("utf-8")("replace") for source in _SOURCES}
-
-    def add(self, data: bytes, source: str) -> str:
-        """Take bytes; return the text to pass on now."""
-        self.total += len(data)
-        text = self._decoders[source].decode(data)
-        if self._head <= 0:
-            self._keep(text.encode())
-            return ""
-        encoded = text.encode()
-        if len(encoded) <= self._head:
-            self._head -= len(encoded)
-            return text
-        live = encoded[: self._head].decode("utf-8", "ignore")
-        self._head = 0
-        self._keep(encoded[len(live.encode()) :])
-        return live
-
-    def finish(self) -> tuple[str, int, str]:
-        """What was still undecoded, how many bytes are missing, and the tail after them."""
-        rest = "".join(decoder.decode(b"", True) for decoder in self._decoders.values())
-        if self._head > 0:
-            return rest, 0, ""
-        self._keep(rest.encode())
-        dropped = max(0, len(self._tail) - self._tail_cap) + self._lost
-        return "", dropped, bytes(self._tail[-self._tail_cap :]).decode("utf-8", "ignore")
-
-    _lost = 0
-
-    def _keep(self, data: bytes) -> None:
-        self._tail += data
-        # cut seldom: cutting moves the whole tail
-        if len(self._tail) > 2 * self._tail_cap + len(data):
-            excess = len(self._tail) - self._tail_cap
-            self._lost += excess
-            del self._tail[:excess]
+#: MIME types of one display; a notebook's have a handful
+_MIME_TYPES: Final = 50
 
 
 class Collector:
@@ -70,16 +24,17 @@ class Collector:
         """Start empty.
 
         Args:
-            cap: bytes kept of stdout, of stderr and of displays, each.
+            cap: bytes kept of stdout, of stderr and of displays, each, with what their events cost.
             token: what the runner signs its own reports with.
         """
         self._cap, self._token = cap, token
         self._end_head = json.dumps({"type": "end", "token": token})[:-1].encode()
-        self._texts = {name: _Text(name, cap) for name in ("stdout", "stderr")}
+        self._texts = {name: Text(cap) for name in ("stdout", "stderr")}
         self._displays = self._display_total = 0
+        self._display_tail: DisplayTail | None = None  # only once the displays have used up their limit
         self._parts: dict[bytes, bytearray] = {}
         self._part_bytes = 0
-        self._ready: list[dict[str, Any]] = []
+        self._buffer = EventBuffer()
         self.end: dict[str, Any] | None = None  #: the runner's report
         self.dropped = {"stdout": 0, "stderr": 0, "display": 0, "junk": 0}
 
@@ -107,7 +62,10 @@ class Collector:
         """Take one packet of the event channel."""
         kind, payload = data[:1], data[1:]
         if kind in (packets.STDOUT, packets.STDERR):
-            self._text("stdout" if kind == packets.STDOUT else "stderr", payload, "channel")
+            if payload:
+                self._text("stdout" if kind == packets.STDOUT else "stderr", payload, "channel")
+            else:
+                self.dropped["junk"] += EVENT_COST  # no stream of ours sends it, and reading it takes time
         elif kind == packets.MESSAGE:
             self._message(payload)
         elif kind == packets.PART and len(data) > packets.PART_HEAD:
@@ -115,22 +73,40 @@ class Collector:
         else:
             self.dropped["junk"] += len(data)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are events to take."""
+        return bool(self._buffer)
+
+    @property
+    def window_s(self) -> float:
+        """Seconds from one :meth:`take` to the next, so that neighbouring events become one."""
+        return self._buffer.window_s
+
     def take(self) -> list[dict[str, Any]]:
-        """The events since the last call, adjacent text put together."""
-        ready, self._ready = self._ready, []
-        return ready
+        """The events since the last call."""
+        return self._buffer.take()
 
     def finish(self) -> None:
         """No more will come: make the tails and their markers events."""
+        tail = self._display_tail
+        if tail is not None and tail.cleared:
+            self._buffer.event({"type": "clear_output", "wait": False})
         for name, text in self._texts.items():
-            rest, dropped, tail = text.finish()
+            rest, dropped, last = text.finish()
             if rest:
-                self._emit_text(name, rest)
+                self._buffer.text(name, rest)
             if dropped:
                 self.dropped[name] = dropped
-                self._ready.append({"type": "truncated", "name": name, "bytes": dropped})
-            if tail:
-                self._emit_text(name, tail)
+                self._buffer.event(truncated(name, dropped))
+            if last:
+                self._buffer.text(name, last)
+        if tail is not None:
+            if tail.dropped_events:
+                self.dropped["display"] += tail.dropped_bytes
+                self._buffer.event(truncated("display", tail.dropped_bytes, tail.dropped_events))
+            for event in tail.events():
+                self._buffer.event(event)
         for part in self._parts.values():
             self.dropped["junk"] += len(part)
 
@@ -139,16 +115,18 @@ class Collector:
         return {name: count for name, count in self.dropped.items() if count}
 
     def _text(self, name: str, data: bytes, source: str) -> None:
-        text = self._texts[name].add(data, source)
-        if text:
-            self._emit_text(name, text)
+        stream = self._texts[name]
+        if text := stream.add(data, source):
+            stream.charge(self._buffer.text(name, text))
+            if self._buffer.made >= MOST_EVENTS:
+                self._end_heads()
 
-    def _emit_text(self, name: str, text: str) -> None:
-        last = self._ready[-1] if self._ready else None
-        if last and last["type"] == "stream" and last["name"] == name and len(last["text"]) < _TEXT_FIELD:
-            last["text"] += text
-        else:
-            self._ready.append({"type": "stream", "name": name, "text": text})
+    def _end_heads(self) -> None:
+        """Pass nothing more on live: from now on only the tails are kept."""
+        for text in self._texts.values():
+            text.end_head()
+        if self._display_tail is None:
+            self._display_tail = DisplayTail(self._cap // 4)
 
     def _part(self, payload: bytes) -> None:
         name, last, data = payload[:8], payload[8:9] == b"\1", payload[9:]
@@ -197,23 +175,53 @@ class Collector:
         if event is None:
             self.dropped["junk"] += size
             return
-        self._display_total += size + _EVENT_COST
-        if self._displays + size + _EVENT_COST > self._cap:
-            self._drop_display(size, counted=True)
+        size += EVENT_COST
+        self._display_total += size
+        if event["type"] == "clear_output":
+            self._clear(event, size)
             return
-        self._displays += size + _EVENT_COST
-        self._ready.append(event)
+        waiting = self._buffer.replaceable(event)
+        used = self._displays + size - (waiting or 0)
+        if self._display_tail is None and used > self._cap and size <= self._cap:
+            self._display_tail = DisplayTail(self._cap // 4)
+        if self._display_tail is not None:
+            self._display_tail.add(event, size)
+        elif size > self._cap:
+            self._drop_display(size, counted=True)
+        else:
+            self._displays = used
+            if waiting is None:
+                self._buffer.display(event, size)
+            else:
+                self._buffer.replace(event, size)
+            if self._buffer.made >= MOST_EVENTS:
+                self._end_heads()
+
+    def _clear(self, event: dict[str, Any], size: int) -> None:
+        if self._display_tail is None and self._displays + size <= self._cap:
+            self._displays += size
+            self._buffer.event(event)
+            return
+        # text that is passed on later would be cleared by a clear_output at the end: so all waits for the end
+        self._end_heads()
+        assert self._display_tail is not None
+        self._display_tail.clear()
+        for text in self._texts.values():
+            text.forget_tail()
 
     def _drop_display(self, size: int, *, counted: bool = False) -> None:
         if not counted:
-            self._display_total += size + _EVENT_COST
+            size += EVENT_COST
+            self._display_total += size
+        if self._display_tail is not None:
+            self._display_tail.dropped_bytes += size
+            self._display_tail.dropped_events += 1
+            return
         self.dropped["display"] += size
-        last = self._ready[-1] if self._ready else None
-        if last and last["type"] == "truncated" and last["name"] == "display":
-            last["bytes"] += size
-        elif self._displays + _EVENT_COST <= 2 * self._cap:
-            self._displays += _EVENT_COST
-            self._ready.append({"type": "truncated", "name": "display", "bytes": size})
+        if self._buffer.mark_truncated("display", size, 1):
+            self._displays += EVENT_COST
+            if self._buffer.made >= MOST_EVENTS:
+                self._end_heads()
 
 
 def _fits(mime: str, value: Any) -> bool:
@@ -231,7 +239,11 @@ def _checked(message: dict[str, Any]) -> dict[str, Any] | None:
     if kind not in ("display_data", "update_display_data", "execute_result"):
         return None
     data, metadata = message.get("data"), message.get("metadata")
-    if not isinstance(data, dict) or not all(_fits(mime, value) for mime, value in data.items()):
+    if (
+        not isinstance(data, dict)
+        or len(data) > _MIME_TYPES
+        or not all(_fits(mime, value) for mime, value in data.items())
+    ):
         return None
     event: dict[str, Any] = {"type": kind, "data": data, "metadata": metadata if isinstance(metadata, dict) else {}}
     transient = message.get("transient")

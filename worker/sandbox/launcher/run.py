@@ -50,6 +50,7 @@ class Run:
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._flush_by = float("inf")  #: when output that was held back goes out
         self.supervisor: Supervisor | None = None
+        self._next_events = 0.0  #: until then events wait for others that they can be joined with
         self._peak = 0
         self._full = ""  #: which limit of disk space was last seen used up
         self._cpu = 0.0
@@ -146,10 +147,16 @@ class Run:
         if self.collector.end is not None and not self._grace_end:
             self._ended = time.monotonic()
             self._grace_end = self._ended + EXIT_GRACE_S
-        self._pass_on(self.collector.take())
+        self._pass_on(at_once=final)
 
-    def _pass_on(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
+    def _pass_on(self, *, at_once: bool = False) -> None:
+        """Send the events that wait, unless the last ones went out a moment ago: then they wait to be joined."""
+        assert self.collector is not None
+        now = time.monotonic()
+        if not self.collector.waiting or (now < self._next_events and not at_once):
+            return
+        self._next_events = now + self.collector.window_s
+        for event in self.collector.take():
             self._out += framing.encode({"op": "event", "event": event})
         if self._out and self._flush_by == float("inf"):
             self._flush_by = time.monotonic() + _TOGETHER_S
@@ -158,6 +165,8 @@ class Run:
         """Do what is due."""
         if now >= self._flush_by:
             self.flush()
+        if self.collector is not None and not self.done:
+            self._pass_on()
         tree = self.tree
         if tree is None or self.request is None or self.done:
             return
@@ -191,12 +200,14 @@ class Run:
         """When :meth:`tick` has something to do next."""
         if self.tree is None or self.request is None or self.done:
             return self._flush_by
+        waiting = self.collector is not None and self.collector.waiting
+        due = min(self._flush_by, self._next_events) if waiting else self._flush_by
         if self.tree.state == "ending":
-            return min(self._flush_by, self._kill_by or float("inf"))
+            return min(due, self._kill_by or float("inf"))
         limits = self.request["limits"]
         wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
         calls = self.supervisor.deadline() if self.supervisor else float("inf")
-        return min(self._flush_by, calls, self._next_sample, self._grace_end or self._started + wall)
+        return min(due, calls, self._next_sample, self._grace_end or self._started + wall)
 
     def _sample(self, tree: ProcessTree, limits: dict[str, Any]) -> None:
         pids = tree.pids()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeexec_magic.contract import OUTPUT_EVENTS, decode_event, stream_text
+from worker.sandbox.launcher.event_buffer import MOST_EVENTS
 from worker.sandbox.launcher.output import Collector
 from worker.sandbox.protocol import framing, packets
 
@@ -224,3 +226,98 @@ def test_pieces_never_cut_a_character(text: str, scale: int) -> None:
     for piece in pieces:
         assert len(piece) < packets.PACKET
         piece.decode()
+
+
+def alternate(collector: Collector, times: int, texts: tuple[bytes, bytes] = (b"x", b"y")) -> list[dict[str, Any]]:
+    """Write to both streams in turns, and take what there is now and then."""
+    events = []
+    for i in range(times):
+        collector.packet(packets.STDOUT + texts[0])
+        collector.packet(packets.STDERR + texts[1])
+        if i % 100 == 0:
+            events += collector.take()
+    collector.finish()
+    return events + collector.take()
+
+
+def test_streams_that_alternate_come_to_no_more_than_the_cap() -> None:
+    """An event costs more than its text: what it costs is counted, and head and tail of both streams are kept."""
+    collector = Collector(1 << 16, "t")
+    collector.packet(packets.STDOUT + b"HEAD")
+    events = alternate(collector, 30_000)
+    assert len(json.dumps(events)) < 4 << 16
+    kept = stream_text(events, "stdout")
+    assert kept.startswith("HEADxxx")
+    assert kept.endswith("xxx")
+    assert kept.count("x") + collector.truncated().get("stdout", 0) == 30_000
+
+
+def test_the_number_of_events_is_bounded() -> None:
+    """However large the cap is."""
+    collector = Collector(1 << 26, "t")
+    events = []
+    for _ in range(3 * MOST_EVENTS):
+        send(collector, display(1))
+        events += collector.take()
+    collector.finish()
+    events += collector.take()
+    assert MOST_EVENTS <= len(events) <= MOST_EVENTS + 110
+    assert events[MOST_EVENTS]["type"] == "truncated"
+    assert events[MOST_EVENTS]["events"] == 3 * MOST_EVENTS - (len(events) - 1)
+
+
+def test_lines_keep_their_order_when_streams_alternate() -> None:
+    """After the first thousand events text is put together, but a line is never torn or moved before an earlier one."""
+    collector = Collector(1 << 20, "t")
+    events = alternate(collector, 4000, (b"out\n", b"err\n"))
+    text = "".join(event["text"] for event in events)
+    assert text == "out\nerr\n" * 4000
+    parts = Collector(1 << 20, "t")
+    for _ in range(2000):
+        for packet in (packets.STDOUT + b"1", packets.STDERR + b"2", packets.STDOUT + b"3\n", packets.STDERR + b"4\n"):
+            parts.packet(packet)
+    parts.finish()
+    lines = "".join(event["text"] for event in parts.take()[1100:]).splitlines()
+    assert set(lines) <= {"13", "24", "1", "2", "3", "4"}
+    assert lines.count("13") > 1000
+
+
+def test_displays_keep_their_head_and_their_tail() -> None:
+    """The last picture of a cell that shows many is there, and the gap tells how many are not."""
+    collector = Collector(CAP, "t")
+    for number in range(100):
+        send(collector, {"type": "display_data", "data": {"text/plain": f"{number:0200}"}, "metadata": {}})
+    collector.finish()
+    events = collector.take()
+    shown = [int(event["data"]["text/plain"]) for event in events if event["type"] == "display_data"]
+    assert shown[0] == 0
+    assert shown[-1] == 99
+    assert [event["events"] for event in events if event["type"] == "truncated"] == [100 - len(shown)]
+
+
+def test_clearing_beyond_the_cap_leaves_the_last_display() -> None:
+    """A plot that is redrawn for ever by clear_output shows its last state."""
+    collector = Collector(CAP, "t")
+    for number in range(200):
+        send(collector, {"type": "clear_output", "wait": True})
+        send(collector, {"type": "display_data", "data": {"text/plain": f"{number:050}"}, "metadata": {}})
+        if collector.flooded:
+            break
+    collector.finish()
+    events = collector.take()
+    last_clear = max(i for i, event in enumerate(events) if event["type"] == "clear_output")
+    assert int(events[-1]["data"]["text/plain"]) == number
+    assert last_clear < len(events) - 1
+
+
+def test_updates_of_a_display_take_the_place_of_those_that_wait() -> None:
+    """A bar that is updated ten thousand times between two looks is one event."""
+    collector = Collector(CAP, "t")
+    place = {"transient": {"display_id": "bar"}}
+    send(collector, {**display(1), **place})
+    collector.take()
+    for number in range(100):
+        send(collector, {"type": "update_display_data", "data": {"text/plain": str(number)}, "metadata": {}, **place})
+    events = collector.take()
+    assert [event["data"] for event in events][-1] == {"text/plain": "99"}
+    assert len(events) <= 2
