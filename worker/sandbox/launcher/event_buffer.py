@@ -48,7 +48,7 @@ class EventBuffer:
         self.made = 0  #: events so far, those that were taken included
         self._waiting: list[_Chunk | dict[str, Any]] = []
         self._unfinished: dict[str, _Chunk] = {}  # by stream: the chunk that ends in the stream's unfinished line
-        self._displays: dict[str, tuple[dict[str, Any], int]] = {}  # by display id: the event and its size
+        self._updates: dict[str, tuple[dict[str, Any], int]] = {}  # by display id: the waiting update and its size
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -64,7 +64,7 @@ class EventBuffer:
         events = [one.event() if isinstance(one, _Chunk) else one for one in self._waiting]
         self._waiting.clear()
         self._unfinished.clear()
-        self._displays.clear()
+        self._updates.clear()
         return events
 
     def text(self, name: str, text: str) -> int:
@@ -97,30 +97,35 @@ class EventBuffer:
         """Add an event that is no text; text never moves across it."""
         self._unfinished.clear()
         if event["type"] == "clear_output":
-            self._displays.clear()
+            self._updates.clear()
         self._waiting.append(event)
         self.made += 1
 
     def display(self, event: dict[str, Any], size: int) -> None:
-        """Add a display of so many bytes."""
+        """Add a display, or an update of one, of so many bytes."""
         self.event(event)
-        if (name := display_id(event)) is not None:
-            self._displays[name] = (event, size)
+        name = display_id(event)
+        if name is None:
+            return
+        if event["type"] == "update_display_data":
+            self._updates[name] = (event, size)
+        else:
+            self._updates.pop(name, None)  # later updates change this display, not what an earlier one showed
 
     def replaceable(self, event: dict[str, Any]) -> int | None:
-        """The size of the waiting display whose place this update can take; None if none waits."""
+        """The size of the waiting update whose place this update can take; None if none waits."""
         name = display_id(event)
-        if event["type"] != "update_display_data" or name not in self._displays:
+        if event["type"] != "update_display_data" or name not in self._updates:
             return None
-        return self._displays[name][1]
+        return self._updates[name][1]
 
     def replace(self, event: dict[str, Any], size: int) -> None:
-        """Put an update in the place of the waiting display of its id."""
+        """Put an update in the place of the waiting update of the same display."""
         name = display_id(event)
         assert name is not None
-        waiting, _ = self._displays[name]
+        waiting, _ = self._updates[name]
         waiting["data"], waiting["metadata"] = event["data"], event["metadata"]
-        self._displays[name] = (waiting, size)
+        self._updates[name] = (waiting, size)
 
     def mark_truncated(self, name: str, size: int, events: int) -> bool:
         """Add a marker for what was dropped, or count it to the marker before; returns whether an event was made."""
