@@ -6,7 +6,9 @@ nor anything of the worker is imported here.
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -18,13 +20,15 @@ from typing import Any, TypeVar
 
 from codeexec_magic.broker_url import BrokerURL, redact
 from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, ExecutionResult, Status, decode_request
-from codeexec_magic.errors import BrokerFull, BrokerUnreachable, LimitTooHigh, QueueFull, UnknownQueue
+from codeexec_magic.errors import BrokerFull, BrokerUnreachable, LimitTooHigh, MissingModule, QueueFull, UnknownQueue
+from codeexec_magic.imports import needed_modules
 from codeexec_magic.job import Job
 from codeexec_magic.request import asked_limits, build_request, check_code, check_inputs
 from codeexec_magic.settings import Settings
 from codeexec_magic.store import JobState, JobStore
 from codeexec_magic.store.celery_results import CeleryResults
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
+from codeexec_magic.store.packages import Packages, packages
 from codeexec_magic.store.queries import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
 from codeexec_magic.store.room import Room
 from codeexec_magic.values.files import check_patterns, find_files, send_files
@@ -32,6 +36,9 @@ from codeexec_magic.values.send import send
 from codeexec_magic.values.store import ValueStore
 
 __all__ = ["Client", "Job"]
+
+#: how long what workers said of their packages is relied on (seconds)
+_MODULES_S = 15.0
 
 T = TypeVar("T")
 
@@ -69,6 +76,7 @@ class Client:
         self._store: JobStore | None = None
         self._results: CeleryResults | None = None
         self._values: ValueStore | None = None
+        self._known_modules: dict[str, tuple[float, frozenset[str] | None]] = {}
 
     @property
     def embedded(self) -> bool:
@@ -166,6 +174,7 @@ class Client:
         )
         try:
             self._check_queue(queue, asked)
+            self._check_modules(code, queue, files)
             return self._submit(request, given, files)
         except BrokerUnreachable:
             if not self.embedded:
@@ -233,6 +242,34 @@ class Client:
                     raise LimitTooHigh(
                         f"{name}={value:g} is more than workers of {queue} allow ({getattr(top, name):g})"
                     )
+
+    def packages(self, queue: str = QUEUE_DEFAULT) -> Packages | None:
+        """Python version and packages that the cells of a queue have; None while no worker has said so."""
+        return packages(self.store, queue)
+
+    def _check_modules(self, code: str, queue: str, files: Mapping[str, Path]) -> None:
+        """Refuse a cell that cannot but fail: it imports what the workers of its queue do not have.
+
+        Raises:
+            MissingModule: names the module, and a queue that has it.
+        """
+        own = {name.partition("/")[0].removesuffix(".py") for name in files}
+        needed = [name for name in needed_modules(code) if name not in sys.stdlib_module_names and name not in own]
+        if not needed or (here := self._modules(queue)) is None:
+            return
+        for name in needed:
+            if name not in here:
+                others = [one for one in known_queues(self.store) if name in (self._modules(one) or ())]
+                hint = f"queue {others[0]} has it: --queue {others[0]}" if others else "%remote_packages lists what is"
+                raise MissingModule(f"no module {name} is installed for the cells of queue {queue}; {hint}")
+
+    def _modules(self, queue: str) -> frozenset[str] | None:
+        """The modules of a queue, looked up again after a while."""
+        known = self._known_modules.get(queue)
+        if known is None or time.monotonic() - known[0] > _MODULES_S:
+            about = self.packages(queue)
+            known = self._known_modules[queue] = (time.monotonic(), about.modules if about else None)
+        return known[1]
 
     def job(self, task_id: str) -> Job:
         """The job with this id, or the only one whose id starts so.

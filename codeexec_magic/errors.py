@@ -6,6 +6,7 @@ CodeExecError
 │   ├── CodeTooLarge
 │   ├── CodeSyntaxError       also a SyntaxError, with the user's line
 │   ├── UnknownQueue
+│   ├── MissingModule         also a ModuleNotFoundError
 │   ├── BadOption
 │   ├── BadValue              a value cannot be sent
 │   └── LimitTooHigh
@@ -71,6 +72,10 @@ class CodeSyntaxError(BadRequest, SyntaxError):
 
 class UnknownQueue(BadRequest):
     """No such queue."""
+
+
+class MissingModule(BadRequest, ModuleNotFoundError):
+    """The workers of this queue do not have a module that the cell imports."""
 
 
 class BadOption(BadRequest):

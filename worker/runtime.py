@@ -17,6 +17,8 @@ from codeexec_magic.errors import ClusterError, CodeExecError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.store.keys import PACKAGES
+from codeexec_magic.store.packages import announce
 from codeexec_magic.store.room import Room
 from codeexec_magic.supervisor import LINEAGE, LINEAGE_START
 from codeexec_magic.values.store import ValueStore
@@ -25,6 +27,7 @@ from worker.broker_retry import patiently
 from worker.execution_log import ExecutionLog
 from worker.leases import Leases, Listener
 from worker.memory_usage import MemoryUsage
+from worker.packages import describe
 from worker.publisher import Flusher
 from worker.reconciler import Reconciler
 from worker.sampler import SAMPLE_S, Sampler
@@ -119,6 +122,21 @@ class Runtime:
             thread = threading.Thread(target=self._every, args=(period, call), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+        threading.Thread(target=self._announce_packages, name="codeexec-packages", daemon=True).start()
+
+    def _announce_packages(self) -> None:
+        """Say what cells can import, again and again, because the record of it expires."""
+        about = describe(self.settings.python)
+        while about is not None:
+            try:
+                announce(self.store, self.sandbox.environment, about)
+            except ClusterError as err:
+                log.debug("packages: %s", err)
+                if self._stop_asked.wait(HEARTBEAT_S):
+                    return
+            else:
+                if self._stop_asked.wait(PACKAGES.expiry_s / 4):
+                    return
 
     def _every(self, period: float, call: Callable[[], object]) -> None:
         while not self._stop_asked.wait(period):

@@ -8,13 +8,14 @@ from codeexec_magic.magics.completion import Completion
 from codeexec_magic.magics.remote_dlq import RemoteClusterMagics
 from codeexec_magic.magics.remote_exec import RemoteExecMagics
 from codeexec_magic.magics.remote_jobs import RemoteJobMagics
+from codeexec_magic.magics.remote_packages import RemotePackagesMagics
 from codeexec_magic.magics.remote_queue import RemoteQueueMagics
 from codeexec_magic.magics.session import Session
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_CLASSES = (RemoteExecMagics, RemoteJobMagics, RemoteClusterMagics, RemoteQueueMagics)
+_CLASSES = (RemoteExecMagics, RemoteJobMagics, RemoteClusterMagics, RemoteQueueMagics, RemotePackagesMagics)
 #: one session per shell; embedding programs may have several
 _sessions: dict[int, tuple[Session, Completion]] = {}
 

@@ -180,6 +180,15 @@ VALUE_BYTES: Final = Key("value_bytes", "value_bytes", "string", "size of all va
 LAST_INPUTS: Final = Key(
     "last_inputs", "last_inputs:{code}", "string", "hashes of a cell's last inputs", "cache TTL", expires=True
 )
+PACKAGES: Final = Key(
+    "packages",
+    "packages:{environment}",
+    "string",
+    "Python version, packages and modules of an environment",
+    "a day after its last worker",
+    expires=True,
+    expiry_s=86_400.0,
+)
 CELERY_RESULT: Final = Key(
     "celery_result",
     "celery-task-meta-{id}",
@@ -225,6 +234,7 @@ KEYS: Final = (
     VALUE_SIZES,
     VALUE_BYTES,
     LAST_INPUTS,
+    PACKAGES,
     CELERY_RESULT,
 )
 #: carries cancel orders to the workers; a channel keeps nothing, so it is no kind of key
