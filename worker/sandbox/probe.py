@@ -47,6 +47,8 @@ _GUARDS: Final = {
 _OWN_NAMES: Final = {
     *("HOME", "LANG", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "MPLBACKEND"),
     *("POLARS_MAX_THREADS", "NPROC", "LOKY_MAX_CPU_COUNT"),
+    # a notebook's kernel has them, too, and so has a worker that it starts
+    *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER"),
     *(f"{name}_NUM_THREADS" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")),
 }
 #: how long a process may take to die of a signal that was let through (seconds)

@@ -74,3 +74,11 @@ def test_a_cell_that_does_not_answer_leaves_nothing_proven() -> None:
         return [{"type": "stream", "name": "stdout", "text": "[]"}], Outcome(Reason.OK, success=True)
 
     assert len(probe.failed(probe.check(run))) == len(probe._GUARDS)
+
+
+def test_a_worker_that_a_notebook_starts_keeps_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel has variables that every cell gets as well: they did not come through."""
+    for name in ("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "MPLBACKEND", "TERM"):
+        monkeypatch.setenv(name, "kernel")
+    with Sandbox(preload=()) as sandbox:
+        assert sandbox.report["level"] >= 1, sandbox.report
