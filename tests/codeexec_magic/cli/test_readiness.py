@@ -33,10 +33,10 @@ def test_a_worker_is_ready_when_it_serves_a_queue(store: JobStore, capsys: pytes
     """A worker of another host does not make this one ready."""
     about = {"queues": "code_execution", "slots": "1", "busy": "0"}
     host = socket.gethostname()
-    store.heartbeat("codeexec-1@elsewhere", ["code_execution"], "", {}, about, 60)
+    store.heartbeat("codeexec-1@elsewhere", ["code_execution"], "", {}, about)
     assert call(["doctor", "--ready", "worker"]) == 1
     assert capsys.readouterr().out == f"not ready: no worker of {host} serves a queue\n"
-    store.heartbeat(f"codeexec-1@{host}", ["code_execution"], "", {}, about, 60)
+    store.heartbeat(f"codeexec-1@{host}", ["code_execution"], "", {}, about)
     assert call(["doctor", "--ready", "worker"]) == 0
     assert capsys.readouterr().out == f"ready: 1 worker of {host} on code_execution\n"
 
