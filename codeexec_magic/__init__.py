@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from codeexec_magic.version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codeexec_magic.client import Client, Job
+    from codeexec_magic.client import Client
     from codeexec_magic.code_tools import CodeTools
+    from codeexec_magic.job import Job
 
 __all__ = ["Client", "CodeTools", "Job", "__version__", "load_ipython_extension", "unload_ipython_extension"]
-__version__ = "0.1.0"
 
 #: public names and where they live; imported on first use, so that the base import stays light
-_HOMES = {"Client": "client", "Job": "client", "CodeTools": "code_tools"}
+_HOMES = {"Client": "client", "Job": "job", "CodeTools": "code_tools"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Client and Job: submit cells, follow them, cancel them, read their outcome.
+"""The client: submit cells, find jobs again, look after dead letters.
 
 The kernel side talks to the job store only: one script records a job and hands Celery its message, so neither Celery
 nor anything of the worker is imported here.
@@ -7,7 +7,6 @@ nor anything of the worker is imported here.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -15,27 +14,23 @@ from dataclasses import replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
-from codeexec_magic.broker_url import BrokerURL, redact
+from codeexec_magic.connection import Connection
 from codeexec_magic.contract import QUEUE_DEFAULT, QUEUES, ExecutionRequest, ExecutionResult, Status, decode_request
-from codeexec_magic.errors import BrokerFull, BrokerUnreachable, LimitTooHigh, MissingModule, QueueFull, UnknownQueue
+from codeexec_magic.errors import BrokerFull, BrokerUnreachable, MissingModule, QueueFull, UnknownQueue
 from codeexec_magic.imports import needed_modules
 from codeexec_magic.job import Job
+from codeexec_magic.limits import check_ceiling
 from codeexec_magic.request import asked_limits, build_request, check_code, check_inputs
 from codeexec_magic.settings import Settings
-from codeexec_magic.store import JobState, JobStore
-from codeexec_magic.store.celery_results import CeleryResults
+from codeexec_magic.store import JobState
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter, dead_letters
 from codeexec_magic.store.packages import Packages, packages
 from codeexec_magic.store.queries import QueueInfo, WorkerInfo, ceiling, find, jobs, known_queues, queues, workers
 from codeexec_magic.store.room import Room
 from codeexec_magic.values.files import check_patterns, find_files, send_files
 from codeexec_magic.values.send import send
-from codeexec_magic.values.store import ValueStore
-
-__all__ = ["Client", "Job"]
 
 #: how long what workers said of their packages is relied on (seconds)
 _MODULES_S = 15.0
@@ -43,18 +38,11 @@ _MODULES_S = 15.0
 T = TypeVar("T")
 
 
-class Client:
-    """A connection to a cluster: the one named, else the one in the environment, else the embedded one.
+class Client(Connection):
+    """Submits cells to a cluster, and looks after its jobs and dead letters.
 
-    Args:
-        broker_url: ``redis://``, ``rediss://`` or ``redis+socket://`` URL. Default: ``CELERY_BROKER_URL``; without it
-            the embedded cluster is started at the first submission.
-        result_backend: URL of Celery's results. Default: ``CELERY_RESULT_BACKEND``, else the broker's database 1.
-        settings: instead of the environment.
-        progress: called with one line of text while the embedded cluster starts.
-
-    Raises:
-        BadSetting: a URL or variable makes no sense.
+    The cluster is the one named, else the one in the environment, else the embedded one; see
+    :class:`~codeexec_magic.connection.Connection` for the arguments.
     """
 
     def __init__(
@@ -65,58 +53,8 @@ class Client:
         settings: Settings | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        settings = settings or Settings.from_env()
-        if broker_url is not None:
-            settings = replace(settings, broker_url=BrokerURL.parse(broker_url).url, result_backend=None)
-        if result_backend is not None:
-            settings = replace(settings, result_backend=BrokerURL.parse(result_backend).url)
-        self.settings = settings
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._store: JobStore | None = None
-        self._results: CeleryResults | None = None
-        self._values: ValueStore | None = None
+        super().__init__(broker_url, result_backend, settings=settings, progress=progress)
         self._known_modules: dict[str, tuple[float, frozenset[str] | None]] = {}
-
-    @property
-    def embedded(self) -> bool:
-        """Whether this client uses the embedded cluster."""
-        return self.settings.broker_url is None
-
-    @property
-    def store(self) -> JobStore:
-        """The job store; the embedded cluster is started if need be.
-
-        Raises:
-            ClusterError: it did not start.
-        """
-        with self._lock:
-            if self._store is None:
-                broker, results = self.settings.broker_url, self.settings.result_backend
-                if broker is None:
-                    from codeexec_magic import local
-
-                    cluster = local.ensure(self._progress)
-                    broker, results = cluster.broker_url, cluster.result_backend
-                self._store = JobStore(broker, self.settings)
-                self._results = CeleryResults(results or BrokerURL.parse(broker).with_database(1).url, self.settings)
-            return self._store
-
-    @property
-    def values(self) -> ValueStore:
-        """Where values and files are kept."""
-        store = self.store
-        with self._lock:
-            if self._values is None:
-                self._values = ValueStore(store)
-            return self._values
-
-    @property
-    def results(self) -> CeleryResults:
-        """Where Celery's own results are kept."""
-        _ = self.store
-        assert self._results is not None
-        return self._results
 
     def submit(
         self,
@@ -237,11 +175,7 @@ class Client:
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
                 raise UnknownQueue(f"unknown queue {queue!r}: {hint}")
         if asked and (top := ceiling(self.store, queue)) is not None:
-            for name, value in asked.items():
-                if value > getattr(top, name):
-                    raise LimitTooHigh(
-                        f"{name}={value:g} is more than workers of {queue} allow ({getattr(top, name):g})"
-                    )
+            check_ceiling(asked, top, f"the queue {queue}")
 
     def packages(self, queue: str = QUEUE_DEFAULT) -> Packages | None:
         """Python version and packages that the cells of a queue have; None while no worker has said so."""
@@ -333,22 +267,3 @@ class Client:
     def cancel(self, task_id: str) -> Status:
         """Cancel a job; its status after the call."""
         return self.job(task_id).cancel()
-
-    def close(self) -> None:
-        """Close the connections; the next use opens new ones."""
-        with self._lock:
-            opened = (self._store, self._results, self._values)
-            self._store, self._results, self._values = None, None, None
-        for one in opened:
-            if one is not None:
-                one.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        where = "embedded cluster" if self.embedded else redact(self.settings.broker_url or "")
-        return f"<Client {where}>"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import html
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from codeexec_magic.connection import Connection
 from codeexec_magic.contract import ExecutionResult, Status
 from codeexec_magic.errors import (
-    BrokerUnreachable,
     ClusterError,
     JobFailed,
     JobNotFound,
@@ -21,31 +21,23 @@ from codeexec_magic.errors import (
     RemoteCancelled,
     RemoteError,
 )
+from codeexec_magic.event_reader import Event, EventReader
 from codeexec_magic.hostile_text import one_line
 from codeexec_magic.store import JobState, Submission
+from codeexec_magic.store.snapshot import last_attempt
 from codeexec_magic.values.files import download
 from codeexec_magic.values.received import ReceivedValues
 from codeexec_magic.values.ref import FileRef
 
-if TYPE_CHECKING:
-    from codeexec_magic.client import Client
-
-Event = dict[str, Any]
-
-#: how often a job that shares another one's run looks whether it was cancelled by itself (seconds)
-_SELF_CHECK_S = 0.5
 #: how long a task that awaits a job may hold on after it was cancelled (seconds)
 _AWAIT_TICK_S = 0.5
-_NO_MORE: Event = {}
-#: how long a reader waits for a broker that went away (seconds)
-OUTAGE_PATIENCE_S = 60.0
 
 
 class Job:
     """A handle on a job; it can be made anew from the id, by any process (``client.job(id)``)."""
 
-    def __init__(self, client: Client, task_id: str, queue: str, submission: Submission | None = None) -> None:
-        self.client = client
+    def __init__(self, connection: Connection, task_id: str, queue: str, submission: Submission | None = None) -> None:
+        self.connection = connection
         self.id = task_id
         self.queue = queue
         #: what was known at submission; None for a job looked up by id
@@ -56,7 +48,7 @@ class Job:
     @property
     def status(self) -> Status:
         """Where the job stands now."""
-        return self._result.status if self._result else self.client.store.snapshot(self.id).status
+        return self._result.status if self._result else self.connection.store.snapshot(self.id).status
 
     @property
     def done(self) -> bool:
@@ -69,52 +61,49 @@ class Job:
         Raises:
             JobNotFound: it has expired.
         """
-        return self.client.store.snapshot(self.id).state()
+        return self.connection.store.snapshot(self.id).state()
 
-    def follow(self, tick: float = 0.1, after: str = "0") -> Iterator[Event | None]:
-        """Events from the start, then live, up to the ``end`` event; None whenever nothing came for ``tick`` seconds.
+    def follow(self, show: Callable[[list[Event]], None], tick: float = 0.1) -> ExecutionResult:
+        """Show everything that happens to the job, from the start, until it has ended.
 
         Args:
+            show: called with the events of every read, the ``end`` event left out; with none when nothing came for a
+                ``tick``. What it raises ends the following.
             tick: seconds.
-            after: id of the last event already seen.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            BrokerUnreachable: the broker has been away for a minute.
+            JobNotFound: it has expired.
         """
-        if self.submission and self.submission.result and after == "0":
-            yield from self.submission.events_before_end()
-            yield self._end(self.submission.result)
-            return
-        trail = _EventCursor(self, after)
-        away_since: float | None = None
-        while not trail.ended:
-            try:
-                events = trail.read(tick)
-                away_since = None
-            except BrokerUnreachable:
-                # the job goes on without us: wait for the broker, or start the embedded cluster again
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > OUTAGE_PATIENCE_S:
-                    raise
-                if self.client.embedded:
-                    self.client.close()
-                time.sleep(min(tick, 0.2))
-                events = []
-            yield from events
-            if not events:
-                yield None
+        reader = self._reader()
+        seen: list[Event] = []
+        while not reader.ended:
+            events = reader.read(tick)
+            seen += events
+            show([event for event in events if event["type"] != "end"])
+        return self._close(seen)
 
-    def _run_id(self) -> str:
-        if self.submission and self.submission.outcome == "queued":
-            return self.id
-        return self.client.store.snapshot(self.id).run_id
+    def _reader(self, after: str = "0") -> EventReader:
+        return EventReader(self.connection, self.id, self.submission, after)
 
-    @staticmethod
-    def _end(result: ExecutionResult) -> Event:
-        return {"type": "end", "status": str(result.status), "result": result.as_dict(outputs=False)}
+    def _close(self, events: list[Event]) -> ExecutionResult:
+        """The outcome, from all events of the job, the last of which is the ``end`` event."""
+        result = ExecutionResult.from_dict({**events[-1]["result"], "outputs": last_attempt(events)})
+        self._result = self.readable(result)
+        return self._result
 
     def events(self, after: str = "0") -> Iterator[Event]:
-        """Events from the start, then live, until the job has ended."""
-        for event in self.follow(1.0, after):
-            if event is not None:
-                yield event
+        """Events from the start, then live, up to the ``end`` event.
+
+        Args:
+            after: id of the last event already seen.
+        """
+        reader = self._reader(after)
+        while not reader.ended:
+            yield from reader.read(1.0)
 
     def stream(self) -> Iterator[str]:
         """Lines of standard output and error as they come, without their newline."""
@@ -137,30 +126,19 @@ class Job:
         """
         if self._result is not None:
             return self._result
-        deadline = None if timeout is None else time.monotonic() + timeout
-        events: list[Event] = []
-        tick = 1.0 if timeout is None else max(0.01, min(1.0, timeout))
-        for event in self.follow(tick):
-            if event is None:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise JobTimeout(
-                        f"job {self.id} has not ended after {timeout:g} s; it goes on (status {self.status})"
-                    )
-            elif event["type"] == "end":
-                self._result = self._collect(event, events)
-                return self._result
-            else:
-                events.append(event)
-        raise JobNotFound(f"no job {self.id}")
+        if timeout is None:
+            return self.follow(lambda _: None, 1.0)
+        deadline = time.monotonic() + timeout
 
-    def _collect(self, end: Event, events: list[Event]) -> ExecutionResult:
-        from codeexec_magic.store.snapshot import last_attempt
+        def check_time(_: list[Event]) -> None:
+            if time.monotonic() >= deadline:
+                raise JobTimeout(f"job {self.id} has not ended after {timeout:g} s; it goes on (status {self.status})")
 
-        return self.readable(ExecutionResult.from_dict({**end["result"], "outputs": last_attempt(events)}))
+        return self.follow(check_time, max(0.01, min(1.0, timeout)))
 
     def readable(self, result: ExecutionResult) -> ExecutionResult:
         """The result with values that can be read."""
-        values = ReceivedValues(result.values, result.value_problems, lambda: self.client.values)
+        values = ReceivedValues(result.values, result.value_problems, lambda: self.connection.values)
         return replace(result, values=values)
 
     def files(self) -> list[FileRef]:
@@ -183,7 +161,7 @@ class Job:
             ValueLost: one has expired.
             ClusterError: the store cannot be reached.
         """
-        return download(self.result(), pattern, Path(to), lambda: self.client.values, overwrite=overwrite)
+        return download(self.result(), pattern, Path(to), lambda: self.connection.values, overwrite=overwrite)
 
     def raise_for_status(self, timeout: float | None = None) -> ExecutionResult:
         """Wait for the outcome and return it if the cell succeeded.
@@ -209,10 +187,10 @@ class Job:
         Returns:
             The status after the call: ``running`` while the worker is killing it, else a terminal one.
         """
-        status = self.client.store.cancel(self.id)
+        status = self.connection.store.cancel(self.id)
         if status is Status.CANCELLED:
-            snapshot = self.client.store.snapshot(self.id)
-            self.client.results.record([snapshot.result()])
+            snapshot = self.connection.store.snapshot(self.id)
+            self.connection.results.record([snapshot.result()])
         return status
 
     def __await__(self) -> Generator[Any, None, ExecutionResult]:
@@ -220,17 +198,13 @@ class Job:
 
     async def _awaited(self) -> ExecutionResult:
         # step by step: a thread that waited for the end could not be left, not even when the loop is closed
+        if self._result is not None:
+            return self._result
+        reader = self._reader()
         events: list[Event] = []
-        following = self.follow(_AWAIT_TICK_S)
-        while self._result is None:
-            event = await asyncio.to_thread(next, following, _NO_MORE)
-            if event is _NO_MORE:
-                raise JobNotFound(f"no job {self.id}")
-            if event is not None and event["type"] == "end":
-                self._result = self._collect(event, events)
-            elif event is not None:
-                events.append(event)
-        return self._result
+        while not reader.ended:
+            events += await asyncio.to_thread(reader.read, _AWAIT_TICK_S)
+        return self._close(events)
 
     def __repr__(self) -> str:
         try:
@@ -248,60 +222,3 @@ class Job:
         except (JobNotFound, ClusterError):
             return f"<code>{html.escape(repr(self))}</code>"
         return card_html(state, notes=advice(state))
-
-
-class _EventCursor:
-    """Where a reader stands in the events of a job.
-
-    Args:
-        job: the job.
-        after: id of the last event already seen.
-    """
-
-    def __init__(self, job: Job, after: str) -> None:
-        self.job, self.after = job, after
-        self.ended = False
-        self._run: str | None = None
-        self._checked = time.monotonic()
-
-    def read(self, tick: float) -> list[Event]:
-        """The next events, waiting up to ``tick`` seconds for the first one; sets ``ended`` with the last."""
-        store = self.job.client.store
-        if self._run is None:
-            self._run = self.job._run_id()
-        events: list[Event] = []
-        for event in store.events(self._run, self.after, round(tick * 1000)):
-            self.after = event["id"]
-            if event["type"] == "handover":
-                # the followers moved to another run; the leader itself, and followers that stay with it, read on
-                run = self.job._run_id()
-                if run == self._run:
-                    continue
-                self._run, self.after = run, "0"
-                return events
-            if event["type"] == "end":
-                self.ended = True
-                return [*events, self._own(event)]
-            events.append(event)
-        # a job that shares a run may be cancelled by itself, and events may expire before they are read
-        if (self._run != self.job.id or not events) and time.monotonic() - self._checked > _SELF_CHECK_S:
-            events += self._look(events)
-        return events
-
-    def _look(self, read: list[Event]) -> list[Event]:
-        self._checked = time.monotonic()
-        store = self.job.client.store
-        snapshot = store.snapshot(self.job.id)
-        if snapshot.run_id != self._run:
-            self._run, self.after = None, "0"
-        elif snapshot.status.terminal and not read and not store.events(snapshot.run_id, self.after):
-            self.ended = True
-            return [self.job._end(snapshot.result(store.events(snapshot.run_id)))]
-        return []
-
-    def _own(self, event: Event) -> Event:
-        """The end event of a run as this job's own."""
-        result = event.get("result")
-        if isinstance(result, dict) and result.get("task_id") == self.job.id:
-            return event
-        return {**self.job._end(self.job.client.store.snapshot(self.job.id).result()), "id": event["id"]}

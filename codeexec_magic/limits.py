@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from codeexec_magic.errors import DecodeError
+from codeexec_magic.errors import DecodeError, LimitTooHigh
 
 #: hard wall limit = soft limit + this, when only the soft one is given (seconds)
 HARD_AFTER_SOFT_S: Final = 30.0
@@ -52,9 +52,25 @@ class Limits:
         """
         return cls(**known_fields(cls, data, "limits"))
 
-    def above(self, ceiling: Limits) -> list[str]:
-        """Names of the limits that ask for more than ``ceiling``."""
-        return [name for name, value in vars(self).items() if value > getattr(ceiling, name)]
+
+def check_ceiling(asked: Mapping[str, float], ceiling: Limits, who: str) -> None:
+    """Refuse limits above a ceiling: a request may ask for less than a worker grants, never for more.
+
+    Args:
+        asked: limits by name.
+        ceiling: the most that is granted.
+        who: grants it, for the error.
+
+    Raises:
+        LimitTooHigh: some are too high; the text names each of them, and what is granted.
+    """
+    faults = [
+        f"{name}={value:g} is more than {who} allows ({getattr(ceiling, name):g})"
+        for name, value in asked.items()
+        if value > getattr(ceiling, name)
+    ]
+    if faults:
+        raise LimitTooHigh("; ".join(faults))
 
 
 def named_limit(text: str) -> tuple[str, float]:

@@ -49,7 +49,7 @@ def runtime(redis_server: PrivateServer) -> Iterator[Runtime]:
 
 def run(runtime: Runtime, job: Job) -> threading.Thread:
     """Run a job as its message would, beside the caller."""
-    thread = threading.Thread(target=Attempt(runtime, job.id, 1).run)
+    thread = threading.Thread(target=Attempt(runtime.context, job.id, 1).run)
     thread.start()
     return thread
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codeexec_magic.contract import (
     DEFAULT_LIMITS,
@@ -15,8 +15,6 @@ from codeexec_magic.contract import (
     ExecutionRequest,
     ExecutionResult,
     Reason,
-    Status,
-    code_hash,
 )
 from codeexec_magic.errors import (
     BadRequest,
@@ -27,20 +25,19 @@ from codeexec_magic.errors import (
     SandboxBroken,
     ValueLost,
 )
-from codeexec_magic.limits import Limits
-from codeexec_magic.store import Begun, Snapshot
+from codeexec_magic.limits import Limits, check_ceiling
+from codeexec_magic.store import Begun
 from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.dead_letters import DeadLetter
-from codeexec_magic.store.snapshot import iso
+from codeexec_magic.store.record import iso
 from worker.broker_retry import patiently
+from worker.context import WorkerContext
 from worker.exchange import Exchange
 from worker.leases import Handle
 from worker.publisher import Publisher
+from worker.results import attempt_result
 from worker.retry_policy import Decision, decide
 from worker.sandbox import Cell, Outcome
-
-if TYPE_CHECKING:
-    from worker.runtime import Runtime
 
 log = logging.getLogger("codeexec")
 
@@ -54,35 +51,35 @@ class Attempt:
     """One delivery of a job.
 
     Args:
-        runtime: the worker.
+        worker: what an attempt needs of its worker.
         task_id: the job.
         generation: which publication of it this delivery belongs to.
     """
 
-    def __init__(self, runtime: Runtime, task_id: str, generation: int) -> None:
-        self.runtime, self.store = runtime, runtime.store
+    def __init__(self, worker: WorkerContext, task_id: str, generation: int) -> None:
+        self.worker, self.store = worker, worker.store
         self.task_id, self.generation = task_id, generation
-        self.id = runtime.attempt_prefix + uuid.uuid4().hex
-        self.exchange = Exchange(runtime.values)
+        self.id = worker.attempt_prefix + uuid.uuid4().hex
+        self.exchange = Exchange(worker.values)
 
     def run(self) -> None:
         """Run the job, unless this delivery is a duplicate."""
         # nothing is open yet: if this takes long, the job is sent again and another worker has it
-        self.runtime.wait_for_room()
+        self.worker.wait_for_room()
         try:
             begun = patiently(
-                lambda: self.store.begin(self.task_id, self.generation, self.id, self.runtime.name),
+                lambda: self.store.begin(self.task_id, self.generation, self.id, self.worker.name),
                 self.store.settings.lease_s / 2,
             )
         except DecodeError as err:
             self._refuse(err)
             return
         if isinstance(begun, str):
-            self.runtime.log.skipped(self.task_id, begun)
+            self.worker.log.skipped(self.task_id, begun)
             return
         handle = Handle()
         # held until the outcome is recorded: a slow start or a slow broker must not look like a dead worker
-        with self.runtime.leases.hold(self.task_id, self.id, handle):
+        with self.worker.leases.hold(self.task_id, self.id, handle):
             try:
                 outcome, publisher = self._execute(begun, handle)
                 self._record(begun, outcome, publisher)
@@ -91,13 +88,13 @@ class Attempt:
             except Exception as err:
                 # a fault of ours is told as one at once, instead of by a lease that runs out as if the worker had died
                 log.exception("job %s failed inside the worker", self.task_id)
-                verdict = f"internal: {type(err).__name__} in worker {self.runtime.name}; its log tells more"
+                verdict = f"internal: {type(err).__name__} in worker {self.worker.name}; its log tells more"
                 fault = Outcome(Reason.INTERNAL, False, verdict=verdict)
                 self._record(begun, fault, Publisher(self.store, self.task_id, self.id))
 
     def _refuse(self, err: DecodeError) -> None:
         """End a job whose request does not follow the contract: no worker of this version can ever run it."""
-        result = unreadable_result(self.store.snapshot(self.task_id), err)
+        result = self.store.snapshot(self.task_id).refusal(err)
         verdict, followers = patiently(
             lambda: self.store.finish(
                 self.task_id, self.id, AttemptEnd("end", result.reason, status=result.status, result=result)
@@ -106,14 +103,14 @@ class Attempt:
         )
         log.error("refused job %.40s: %s", self.task_id, err)
         if verdict == "ended":
-            self.runtime.announce(result, followers, None)
+            self.worker.announcer.announce(result, followers, None)
 
     def _execute(self, begun: Begun, handle: Handle) -> tuple[Outcome, Publisher]:
         request = begun.request
         publisher = Publisher(self.store, self.task_id, self.id)
         try:
-            limits = grant(request, self.runtime.settings.ceiling)
-            with Exchange(self.runtime.values, request) as self.exchange:
+            limits = grant(request, self.worker.ceiling)
+            with Exchange(self.worker.values, request) as self.exchange:
                 cell = Cell(
                     run_id=f"{self.task_id}:{self.id}",
                     code=request.code,
@@ -124,7 +121,7 @@ class Attempt:
                     downloads=request.downloads,
                     returns=self.exchange.returns,
                 )
-                run = self.runtime.sandbox.run(cell)
+                run = self.worker.sandbox.run(cell)
         except (LimitTooHigh, ValueLost, BadRequest) as err:
             return Outcome(
                 Reason.ERROR, False, error=ErrorInfo(type(err).__name__, str(err)), verdict=str(err)
@@ -132,41 +129,40 @@ class Attempt:
         except SandboxBroken as err:
             return Outcome(Reason.INTERNAL, False, verdict=str(err)), publisher
         handle.attach(run)
-        with self.runtime.flusher.publishing(publisher, run):
+        with self.worker.flusher.publishing(publisher, run):
             outcome = run.wait(publisher.add)
         self.exchange.finish()
         return outcome, publisher
 
     def _record(self, begun: Begun, outcome: Outcome, publisher: Publisher) -> None:
-        runtime, request = self.runtime, begun.request
+        worker, request = self.worker, begun.request
         if outcome.start_ms is not None:
-            runtime.footprint.started(outcome.start_ms)
+            worker.memory_usage.started(outcome.start_ms)
         if outcome.reason is Reason.WORKER_LOST:
             patiently(
                 lambda: self.store.finish(self.task_id, self.id, AttemptEnd("again", outcome.reason)), FINISH_PATIENCE_S
             )
-            runtime.log.handed_back(self.task_id)
+            worker.log.handed_back(self.task_id)
             return
-        ended_ms = begun.started_at_ms + outcome.execution_time_ms
         decision = decide(request, outcome.reason, begun.failures)
-        attempt_record = self._attempt_record(begun, outcome, ended_ms)
+        attempt_record = self._attempt_record(begun, outcome)
         full_until = time.monotonic() + FULL_PATIENCE_S
 
         def close() -> tuple[str, list[str], ExecutionResult, Mapping[str, Any] | None]:
             try:
                 return self._close(begun, outcome, decision, attempt_record, publisher)
             except BrokerFull:
-                if not runtime.room.make() and time.monotonic() > full_until:
+                if not worker.room.make() and time.monotonic() > full_until:
                     publisher.give_up()  # an outcome that tells what is missing from its output needs next to no room
                 raise
 
         verdict, followers, result, letter = patiently(close, FINISH_PATIENCE_S)
         if verdict == "fenced":
-            runtime.log.fenced(self.task_id)
+            worker.log.fenced(self.task_id)
             return
-        runtime.log.executed(request, result, verdict)
+        worker.log.executed(request, result, verdict)
         if verdict == "ended":
-            runtime.announce(result, followers, letter)
+            worker.announcer.announce(result, followers, letter)
 
     def _close(
         self,
@@ -176,8 +172,7 @@ class Attempt:
         attempt_record: Mapping[str, Any],
         publisher: Publisher,
     ) -> tuple[str, list[str], ExecutionResult, Mapping[str, Any] | None]:
-        ended_ms = begun.started_at_ms + outcome.execution_time_ms
-        result = self._result(begun, outcome, decision, attempt_record, ended_ms, publisher)
+        result = attempt_result(begun, outcome, decision.status, attempt_record, publisher, self.exchange)
         letter = None
         if decision.dead:
             letter = DeadLetter.of(begun.request, result, iso(begun.submitted_at_ms)).as_dict()
@@ -193,60 +188,22 @@ class Attempt:
                 result=replace(result, outputs=()),
                 delay_s=decision.delay_s,
                 dead_letter=letter,
-                environment=self.runtime.sandbox.environment,
+                environment=self.worker.sandbox.environment,
                 events=publisher.rest(),
                 first_event=publisher.sent,
             ),
         )
         return verdict, followers, result, letter
 
-    def _attempt_record(self, begun: Begun, outcome: Outcome, ended_ms: int) -> dict[str, Any]:
+    def _attempt_record(self, begun: Begun, outcome: Outcome) -> dict[str, Any]:
+        ended_ms = begun.started_at_ms + outcome.execution_time_ms
         return {
-            "worker": self.runtime.name,
+            "worker": self.worker.name,
             "start": iso(begun.started_at_ms),
             "end": iso(ended_ms),
             "reason": str(outcome.reason),
             "verdict": outcome.verdict,
         }
-
-    def _result(
-        self,
-        begun: Begun,
-        outcome: Outcome,
-        decision: Decision,
-        attempt_record: Mapping[str, Any],
-        ended_ms: int,
-        publisher: Publisher,
-    ) -> ExecutionResult:
-        truncated = dict(outcome.truncated)
-        if publisher.removed:
-            truncated["removed"] = publisher.removed
-        return ExecutionResult(
-            task_id=self.task_id,
-            code_hash=code_hash(begun.request.code),
-            success=outcome.success,
-            status=decision.status,
-            reason=outcome.reason,
-            returncode=outcome.returncode,
-            execution_time_ms=outcome.execution_time_ms,
-            memory_used_mb=outcome.memory_used_mb,
-            retry_count=begun.failures,
-            timestamp=iso(ended_ms),
-            worker_id=self.runtime.name,
-            error=outcome.error,
-            verdict=outcome.verdict,
-            wait_time_ms=begun.waited_ms,
-            queue=begun.request.queue,
-            attempts=(*begun.attempts, attempt_record),
-            limits=outcome.limits,
-            isolation=outcome.isolation,
-            truncated=truncated,
-            values=self.exchange.values if outcome.success else {},
-            value_problems=self.exchange.problems if outcome.success else {},
-            files=self.exchange.files,
-            left_behind=outcome.left_behind,
-            outputs=tuple(publisher.kept),
-        )
 
 
 def grant(request: ExecutionRequest, ceiling: Limits) -> Limits:
@@ -255,56 +212,9 @@ def grant(request: ExecutionRequest, ceiling: Limits) -> Limits:
     Raises:
         LimitTooHigh: it names a limit above the ceiling. What was asked for is never quietly lowered.
     """
-    default = DEFAULT_LIMITS.get(request.queue, Limits())
-    granted = request.limits.as_dict()
-    for name in request.limits.above(ceiling):
-        allowed = getattr(ceiling, name)
-        if granted[name] != getattr(default, name):
-            raise LimitTooHigh(f"{name}={granted[name]:g} is more than this worker allows ({allowed:g})")
-        granted[name] = allowed
+    default = DEFAULT_LIMITS.get(request.queue, Limits()).as_dict()
+    wanted = request.limits.as_dict()
+    check_ceiling({name: value for name, value in wanted.items() if value != default[name]}, ceiling, "this worker")
+    granted = {name: min(value, getattr(ceiling, name)) for name, value in wanted.items()}
     granted["soft_s"] = min(granted["soft_s"], granted["hard_s"])
     return Limits.from_dict(granted)
-
-
-def unreadable_result(snapshot: Snapshot, err: DecodeError) -> ExecutionResult:
-    """The outcome of a job whose request cannot be read."""
-    record = snapshot.record
-    return ExecutionResult(
-        task_id=snapshot.id,
-        code_hash=record.get("code_hash", ""),
-        success=False,
-        status=Status.FAILED,
-        reason=Reason.INTERNAL,
-        timestamp=iso(snapshot.now_ms),
-        error=ErrorInfo("DecodeError", str(err)),
-        verdict=f"refused: {err}",
-        queue=record.get("queue", ""),
-    )
-
-
-def lost_result(
-    request: ExecutionRequest,
-    status: Any,
-    retries: int,
-    attempts: tuple[Mapping[str, Any], ...],
-    ended_ms: int,
-    waited: int,
-) -> ExecutionResult:
-    """The outcome of a job whose workers died under it."""
-    deaths = sum(one.get("reason") == str(Reason.WORKER_LOST) for one in attempts)
-    verdict = f"{deaths} workers died while they ran this cell: taken out of the queue as a poison pill"
-    return ExecutionResult(
-        task_id=request.task_id,
-        code_hash=code_hash(request.code),
-        success=False,
-        status=status,
-        reason=Reason.WORKER_LOST,
-        retry_count=retries,
-        timestamp=iso(ended_ms),
-        worker_id=str(attempts[-1].get("worker", "")) if attempts else None,
-        error=ErrorInfo("WorkerLost", verdict),
-        verdict=verdict,
-        wait_time_ms=waited,
-        queue=request.queue,
-        attempts=attempts,
-    )

@@ -1,4 +1,4 @@
-"""What comes off the broker's lists, looked at before kombu and Celery do.
+"""Reads what comes off the broker's lists before kombu and Celery do.
 
 Kombu decodes what BRPOP returns outside of any guard, and Celery trusts a message's headers: seen on 5.7.0, an entry
 that is not JSON, holds no object or names its task by a list ended the worker's main process. So a message is read here
@@ -8,7 +8,6 @@ other is counted, told to the log without its content, and forgotten.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -17,87 +16,13 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, PrefixedStrictRedis, Transport
 
 from codeexec_magic.broker_url import BrokerURL
-from codeexec_magic.contract import TASK_NAME
 from codeexec_magic.errors import DecodeError
 from codeexec_magic.store.connection import CONNECT_TIMEOUT_S, REPLY_TIMEOUT_S
+from codeexec_magic.store.envelope import decode, encode
 
-#: the submit script writes less than 2 kB; what is longer is not even parsed
-MAX_MESSAGE: Final = 65_536
-#: longest task id, and longest label that is shown
-MAX_TEXT: Final = 200
 #: what CLIENT LIST shows of Celery's own connections
 CLIENT_NAME: Final = "codeexec-worker"
-#: generations count publications
-MAX_GENERATION: Final = 2**53
-
 Complaint = Callable[[str, str], None]
-
-
-def passed_on(item: bytes, queue: str) -> bytes:
-    """The message ``item`` as Celery may see it.
-
-    Raises:
-        DecodeError: it does not ask for our task the way the submit script does; the text holds nothing of it.
-    """
-    if len(item) > MAX_MESSAGE:
-        raise DecodeError(f"{len(item)} bytes, more than {MAX_MESSAGE}")
-    try:
-        message = json.loads(item)
-    except (ValueError, RecursionError):
-        raise DecodeError("not JSON") from None
-    headers = message.get("headers") if isinstance(message, dict) else None
-    if not isinstance(headers, dict):
-        raise DecodeError("not a Celery message")
-    if headers.get("task") != TASK_NAME:
-        raise DecodeError(f"asks for another task than {TASK_NAME}")
-    task_id, generation = _arguments(message.get("body"))
-    label = headers.get("shadow")
-    return _message(task_id, generation, label[:MAX_TEXT] if isinstance(label, str) else None, queue)
-
-
-def _arguments(body: Any) -> tuple[str, int]:
-    try:
-        arguments = json.loads(body)[0] if isinstance(body, str) else None
-    except (ValueError, LookupError, TypeError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, list) or [type(one) for one in arguments] != [str, int]:
-        raise DecodeError("its arguments are not a task id and a generation")
-    task_id, generation = arguments
-    if not (0 < len(task_id) <= MAX_TEXT and 0 < generation < MAX_GENERATION):
-        raise DecodeError("its task id or generation is out of range")
-    return task_id, generation
-
-
-def _message(task_id: str, generation: int, label: str | None, queue: str) -> bytes:
-    embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    return json.dumps(
-        {
-            "body": json.dumps([[task_id, generation], {}, embedded]),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {
-                "lang": "py",
-                "task": TASK_NAME,
-                "id": task_id,
-                "root_id": task_id,
-                "shadow": label,
-                "retries": 0,
-                "argsrepr": repr((task_id, generation)),
-                "kwargsrepr": "{}",
-                "origin": "codeexec",
-                "ignore_result": True,
-            },
-            "properties": {
-                "correlation_id": task_id,
-                "reply_to": "",
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": queue},
-                "priority": 0,
-                "body_encoding": None,
-                "delivery_tag": f"{task_id}:{generation}",
-            },
-        }
-    ).encode()
 
 
 class CodeexecClient(PrefixedStrictRedis):
@@ -110,7 +35,7 @@ class CodeexecClient(PrefixedStrictRedis):
     complain: ClassVar[Complaint]
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        """The reply to a command; of BRPOP only messages that :func:`passed_on` lets through."""
+        """The reply to a command; of BRPOP only messages that ask for our task, made anew from what they say."""
         answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         if command_name != "BRPOP" or not answer:
             return answer
@@ -119,7 +44,7 @@ class CodeexecClient(PrefixedStrictRedis):
         if queue not in self.queues:
             return answer
         try:
-            return [name, passed_on(item, queue)]
+            return [name, encode(decode(item), queue)]
         except DecodeError as err:
             type(self).complain(queue, str(err))
             return None

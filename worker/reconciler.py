@@ -20,8 +20,8 @@ from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.dead_letters import DeadLetter, dead_letter
 from codeexec_magic.store.keys import ALERTS, FINISHED, RECONCILER, RUNNING
 from codeexec_magic.store.queries import known_queues
-from codeexec_magic.store.snapshot import attempts, iso, number
-from worker.attempt import lost_result, unreadable_result
+from codeexec_magic.store.record import attempts, iso, number
+from worker.results import lost_result
 
 log = logging.getLogger("codeexec")
 
@@ -146,7 +146,7 @@ class Reconciler:
             self.store.redis.zrem(self.store.key(RUNNING), task_id)
 
     def _refuse(self, snapshot: Snapshot, attempt: str, err: DecodeError) -> None:
-        result = unreadable_result(snapshot, err)
+        result = snapshot.refusal(err)
         verdict, followers = self.store.finish(
             snapshot.id,
             attempt,

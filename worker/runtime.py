@@ -7,13 +7,10 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import codeexec_magic
-from codeexec_magic.contract import ExecutionResult, Status
-from codeexec_magic.errors import ClusterError, CodeExecError
+from codeexec_magic.errors import ClusterError
 from codeexec_magic.settings import WorkerSettings
 from codeexec_magic.store import JobStore
 from codeexec_magic.store.celery_results import CeleryResults
@@ -22,8 +19,10 @@ from codeexec_magic.store.packages import announce
 from codeexec_magic.store.room import Room
 from codeexec_magic.supervisor import LINEAGE, LINEAGE_START
 from codeexec_magic.values.store import ValueStore
-from worker.alerts import TIMEOUT_S, alert
+from codeexec_magic.version import __version__
+from worker.announcer import Announcer
 from worker.broker_retry import patiently
+from worker.context import WorkerContext
 from worker.execution_log import ExecutionLog
 from worker.leases import Leases, Listener
 from worker.memory_usage import MemoryUsage
@@ -43,15 +42,13 @@ RENEWALS = 4
 RECONCILE_S = 1.0
 #: seconds between searches for files of values that have expired
 VALUES_S = 60.0
-#: how long a worker may take to tell of a dead letter until another one does (seconds)
-ALERT_HOLD_S = 2 * TIMEOUT_S
 
 #: started by ``python -m worker`` while Celery was imported, for the same settings
 early_sandbox: Sandbox | None = None
 
 
 class Runtime:
-    """JobDetail in the main process of a worker, before it consumes.
+    """The parts of a worker, made in its main process before it consumes.
 
     Args:
         settings: the worker's settings.
@@ -60,6 +57,8 @@ class Runtime:
     """
 
     sandbox: Sandbox
+    #: for the attempts; set once the worker is open
+    context: WorkerContext
 
     def __init__(self, settings: WorkerSettings, broker_url: str, result_backend: str) -> None:
         self.settings = settings
@@ -71,11 +70,11 @@ class Runtime:
         self.room = Room(self.store, self.results)
         self.flusher = Flusher(self.room)
         self.log = ExecutionLog(settings.log_code)
-        self.footprint = MemoryUsage()
+        self.announcer = Announcer(self.store, self.results, self.log, settings.alert)
+        self.memory_usage = MemoryUsage()
         self.name = ""
         #: shared by the workers that one supervisor starts, one after the other
         self.lineage = os.environ.get(LINEAGE) or uuid.uuid4().hex[:16]
-        self.attempt_prefix = f"{self.lineage}.{os.environ.get(LINEAGE_START, '0')}."
         self.slots = settings.slots
         self.queues: tuple[str, ...] = ()
         self._stop_asked = threading.Event()
@@ -103,12 +102,29 @@ class Runtime:
         self.sandbox = early_sandbox or Sandbox.from_settings(replace(self.settings, slots=slots))
         self._opened = True
         self.sandbox.start()
+        self.context = WorkerContext(
+            name=name,
+            attempt_prefix=f"{self.lineage}.{os.environ.get(LINEAGE_START, '0')}.",
+            ceiling=self.settings.ceiling,
+            store=self.store,
+            room=self.room,
+            values=self.values,
+            sandbox=self.sandbox,
+            leases=self.leases,
+            flusher=self.flusher,
+            announcer=self.announcer,
+            log=self.log,
+            memory_usage=self.memory_usage,
+            wait_for_room=self.wait_for_room,
+        )
 
     def serve(self, queues: tuple[str, ...]) -> None:
         """The worker consumes: say so, and look after its attempts."""
         self.queues = queues or self.settings.queues
         self._beat()
-        reconciler = Reconciler(self.store, self.name, self.announce, self.tell, self.results.missing)
+        reconciler = Reconciler(
+            self.store, self.name, self.announcer.announce, self.announcer.tell, self.results.missing
+        )
         self._listener = Listener(self.store, self.leases)
         self._listener.start()
         self.flusher.start()
@@ -158,11 +174,11 @@ class Runtime:
             "slots": self.slots,
             "busy": self.leases.busy,
             "pid": os.getpid(),
-            "version": codeexec_magic.__version__,
+            "version": __version__,
             "isolation": report.get("level"),
             "required_isolation": self.settings.required_isolation,
             "environment": self.sandbox.environment,
-            **self.footprint.fields(),
+            **self.memory_usage.fields(),
             "supervisor_token": os.environ.get("CODEEXEC_SUPERVISOR_TOKEN", ""),
         }
         self.store.heartbeat(self.name, self.queues, self.sandbox.environment, about, fields)
@@ -182,39 +198,6 @@ class Runtime:
             self.store.count("messages_rejected")
         except ClusterError as err:
             log.warning("the rejected message is not counted: %s", err)
-
-    def announce(self, result: ExecutionResult, followers: list[str], letter: Mapping[str, Any] | None) -> None:
-        """Tell Celery's result backend, and the log and the alert hook of a dead letter."""
-        try:
-            if letter is not None and result.status is Status.DEAD_LETTERED:
-                self.tell(letter)
-            self.results.record_soon(result)  # the slot is free for the next cell meanwhile
-            events = self.store.events(result.task_id) if followers else []
-            for one in followers:
-                self.results.record_soon(self.store.snapshot(one).result(events))
-        except CodeExecError as err:
-            # the record has the outcome; the reconciler writes the entry later
-            log.warning("no Celery result for job %s yet: %s", result.task_id, err)
-
-    def tell(self, letter: Mapping[str, Any]) -> None:
-        """Log a new dead letter and call the alert hook, unless somebody does.
-
-        Once for each; a worker that dies in the middle of it may have told already, and a reconciler tells again:
-        rather twice than never.
-
-        Raises:
-            ClusterError: the broker is away; a reconciler tells later.
-        """
-        task_id = str(letter.get("task_id"))
-        if self.store.claim_alert(task_id, ALERT_HOLD_S):
-            self.log.dead_letter(letter)
-            alert(self.settings.alert, letter, lambda: self._alerted(task_id))
-
-    def _alerted(self, task_id: str) -> None:
-        try:
-            patiently(lambda: self.store.alerted(task_id), ALERT_HOLD_S)
-        except ClusterError as err:
-            log.warning("the alert of job %s may come again: %s", task_id, err)
 
     def drain(self, now: bool = False) -> None:
         """A shutdown began: take no more cells, and after the grace time hand the running ones back.

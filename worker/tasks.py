@@ -60,6 +60,6 @@ def execute(task_id: str, generation: int) -> None:
     from worker.attempt import Attempt
 
     try:
-        Attempt(runtime, str(task_id), int(generation)).run()
+        Attempt(runtime.context, str(task_id), int(generation)).run()
     except BaseException:
         log.exception("job %.40s could not be handled; its lease will run out and another worker takes it", task_id)

@@ -32,20 +32,23 @@ def follow(job: Job, out: Write | None = None, say: Callable[[str], None] = note
     """
     began, said = time.monotonic(), False
     lines = Lines(rewrites=sys.stdout.isatty()) if out is None else None
-    out = out or CellOutput()
-    for event in job.follow():
-        if event is None:
-            if not said and time.monotonic() - began > PATIENCE_S:
-                said = _explain_wait(job, say)
-            continue
-        if event["type"] == "status":
-            said = False if event["status"] == "retrying" else said
-            _say_status(event, say)
-        else:
-            _show(event, out, lines)
+    write = out or CellOutput()
+
+    def show(events: list[dict[str, Any]]) -> None:
+        nonlocal said
+        for event in events:
+            if event["type"] == "status":
+                said = False if event["status"] == "retrying" else said
+                _say_status(event, say)
+            else:
+                _show(event, write, lines)
+        if not events and not said and time.monotonic() - began > PATIENCE_S:
+            said = _explain_wait(job, say)
+
+    result = job.follow(show)
     if lines is not None:
         lines.end()
-    return job.result()
+    return result
 
 
 def _explain_wait(job: Job, say: Callable[[str], None]) -> bool:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-import codeexec_magic
 from codeexec_magic.errors import CodeExecError
 from codeexec_magic.hostile_text import one_line
+from codeexec_magic.version import __version__
 
 if TYPE_CHECKING:
     from codeexec_magic.client import Client
@@ -66,7 +66,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(codeexec_magic.__version__, prog_name="codeexec", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="codeexec", message="%(prog)s %(version)s")
 @click.option("--broker", metavar="URL", help="Cluster to use [CELERY_BROKER_URL; default: the embedded one].")
 @click.pass_context
 def cli(ctx: click.Context, broker: str | None) -> None:

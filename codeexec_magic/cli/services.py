@@ -13,7 +13,6 @@ from typing import Final, NoReturn
 
 import click
 
-import codeexec_magic
 from codeexec_magic import quantities
 from codeexec_magic.broker_url import BrokerURL, redact
 from codeexec_magic.cli.quantity import Quantity
@@ -21,6 +20,7 @@ from codeexec_magic.cli.root import Steps, help_if_alone
 from codeexec_magic.cli.terminal import Progress, as_json, echo, line, note, seconds
 from codeexec_magic.errors import BadOption, ClusterError
 from codeexec_magic.settings import WorkerSettings
+from codeexec_magic.version import __version__
 
 #: where a wheel's notebooks are installed, below the environment
 SHARED: Final = "share/codeexec-magic/notebooks/"
@@ -175,14 +175,14 @@ def lab(broker: str | None, arguments: tuple[str, ...]) -> NoReturn:
 
 def notebooks() -> Path | None:
     """The notebooks of a checkout, else the user's own copy of the installed ones, made when it is absent."""
-    root = Path(codeexec_magic.__file__).parents[1]
+    root = Path(__file__).parents[2]
     if (root / "notebooks").is_dir() and (root / "pyproject.toml").is_file():
         return root / "notebooks"
     shipped = [file for file in importlib.metadata.files("codeexec-magic") or () if SHARED in file.as_posix()]
     if not shipped:
         return None
     data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    folder = Path(data) / "codeexec-magic" / f"notebooks-{codeexec_magic.__version__}"
+    folder = Path(data) / "codeexec-magic" / f"notebooks-{__version__}"
     for file in shipped:
         copy = folder / file.as_posix().partition(SHARED)[2]
         if not copy.exists():  # what the user changed stays

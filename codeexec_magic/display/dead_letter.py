@@ -6,19 +6,19 @@ import atexit
 import uuid
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 from codeexec_magic.display import live_card, theme
 from codeexec_magic.display.parent_cell import ParentCell
 from codeexec_magic.errors import CodeExecError
 
-if TYPE_CHECKING:
-    from codeexec_magic.job import Job
+#: what runs again: this module only hands it on
+JobT = TypeVar("JobT")
 
-_open: weakref.WeakSet[DeadLetterActions] = weakref.WeakSet()
+_open: weakref.WeakSet[DeadLetterActions[Any]] = weakref.WeakSet()
 
 
-class DeadLetterActions:
+class DeadLetterActions(Generic[JobT]):
     """A row of buttons; made in the thread that showed the job.
 
     Args:
@@ -35,10 +35,10 @@ class DeadLetterActions:
         parent_cell: ParentCell,
         task_id: str,
         *,
-        requeue: Callable[[str | None], Job],
+        requeue: Callable[[str | None], JobT],
         drop: Callable[[], object],
         code: Callable[[], str],
-        follow: Callable[[Job], None],
+        follow: Callable[[JobT], None],
     ) -> None:
         self._parent_cell = parent_cell
         self._task_id = task_id

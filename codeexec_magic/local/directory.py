@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import codeexec_magic
 from codeexec_magic.errors import ClusterStartFailed
 from codeexec_magic.local.server import check_socket_path
 from codeexec_magic.settings import ClusterSettings
+from codeexec_magic.version import __version__
 
 #: a log longer than this is cut to its last half
 LOG_BYTES = 4 * 2**20
@@ -64,7 +64,7 @@ class ClusterDirectory:
             return cls(path, (path,))
         # One cluster per environment and version: cells must find the libraries of the kernel that sent them, and
         # two versions must not share one worker. The older cluster stops by itself when it is no longer used.
-        key = hashlib.sha256(f"{sys.prefix}\0{codeexec_magic.__version__}".encode()).hexdigest()[:8]
+        key = hashlib.sha256(f"{sys.prefix}\0{__version__}".encode()).hexdigest()[:8]
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         if runtime.startswith("/") and _owner(Path(runtime)) == os.geteuid():
             base = Path(runtime) / "codeexec"

@@ -59,6 +59,8 @@ class Watch:
         self.final: JobState | None = None
         self._items: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._left = threading.Event()
+        self._started = time.monotonic()
+        self._due = self._started + _EARLY_STATE_S
         threading.Thread(target=self._read, name=f"codeexec-{job.id[:8]}", daemon=True).start()
 
     @property
@@ -111,22 +113,29 @@ class Watch:
 
     def _read(self) -> None:
         try:
-            self._items.put(("end", self._read_to_end()))
+            result = self.job.follow(self._pass_on)
+            self._items.put(("end", (self.job.state(), result)))
+        except _LeftError:
+            self._items.put(("end", (None, None)))
         except Exception as err:  # shown by whoever draws
             self._items.put(("error", err))
 
-    def _read_to_end(self) -> tuple[JobState | None, ExecutionResult | None]:
-        started = time.monotonic()
-        due = started + _EARLY_STATE_S
-        for event in self.job.follow(0.1):
-            if self._left.is_set():
-                return None, None
-            if event is not None:
-                if event["type"] == "end":
-                    return self.job.state(), self.job.readable(ExecutionResult.from_dict(event["result"]))
-                self._items.put(("event", event))
-            if time.monotonic() >= due or (event is not None and event["type"] == "status"):
-                self._items.put(("state", self.job.state()))
-                now = time.monotonic()
-                due = now + (_EARLY_STATE_S if now - started < _EARLY_S else _STATE_S)
-        return self.job.state(), self.job.result(5.0)
+    def _pass_on(self, events: list[dict[str, Any]]) -> None:
+        """Hand events on to whoever draws, and the state when it is due."""
+        if self._left.is_set():
+            raise _LeftError
+        for event in events:
+            self._items.put(("event", event))
+            if event["type"] == "status":
+                self._read_state()
+        if time.monotonic() >= self._due:
+            self._read_state()
+
+    def _read_state(self) -> None:
+        self._items.put(("state", self.job.state()))
+        now = time.monotonic()
+        self._due = now + (_EARLY_STATE_S if now - self._started < _EARLY_S else _STATE_S)
+
+
+class _LeftError(Exception):
+    """Nobody draws any more."""

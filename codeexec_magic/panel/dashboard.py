@@ -13,8 +13,8 @@ from codeexec_magic.display.theme import age, escaped, plural, seconds
 from codeexec_magic.hostile_text import one_line
 from codeexec_magic.panel import charts
 from codeexec_magic.panel.alarms import Alarm, alarms
+from codeexec_magic.store.record import iso
 from codeexec_magic.store.samples import SAMPLE_S, SHOWN_S, History, QueueSample, Sample, between, quantile
-from codeexec_magic.store.snapshot import iso
 
 if TYPE_CHECKING:
     from codeexec_magic.store.monitor import Reading

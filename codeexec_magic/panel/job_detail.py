@@ -180,7 +180,7 @@ class JobDetail:
     def _options(self, state: JobState) -> str:
         """The options with which the job was submitted, read once a run: an edited run has those of the first one."""
         if self._line is None:
-            request = self.job.client.store.snapshot(self.job.id).request
+            request = self.job.connection.store.snapshot(self.job.id).request
             self._line = (
                 options_line.of_request(request) if request else f"--queue {shlex.quote(one_line(state.queue))}"
             )

@@ -11,9 +11,10 @@ from codeexec_magic.store.attempt_end import AttemptEnd
 from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.keys import EVENTS
 from codeexec_magic.store.maintenance import Maintenance
+from codeexec_magic.store.record import attempts, number
 from codeexec_magic.store.replies import Begun, Event, Submission, events_of, pairs, read_events
 from codeexec_magic.store.scripts import dumps, ms
-from codeexec_magic.store.snapshot import Snapshot, attempts, number
+from codeexec_magic.store.snapshot import Snapshot
 
 
 class JobStore(Maintenance):

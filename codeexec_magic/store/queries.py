@@ -14,8 +14,9 @@ from codeexec_magic.store.connection import broker_errors
 from codeexec_magic.store.jobs import JobStore
 from codeexec_magic.store.keys import DEAD_LETTER_INDEX, JOB, JOBS, LISTENERS, QUEUED, WORKER, WORKERS
 from codeexec_magic.store.keys import QUEUES as ANNOUNCED
+from codeexec_magic.store.record import number
 from codeexec_magic.store.scripts import LISTENING_S
-from codeexec_magic.store.snapshot import JobState, number
+from codeexec_magic.store.snapshot import JobState
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codeexec_magic.contract import ExecutionRequest, ExecutionResult
-from codeexec_magic.store.snapshot import load_event
+from codeexec_magic.contract import ExecutionRequest, ExecutionResult, decode_event
+from codeexec_magic.errors import DecodeError
 
 Event = dict[str, Any]
 
@@ -68,6 +69,19 @@ def events_of(entries: Any) -> Iterator[Event]:
     """
     for entry_id, fields in entries:
         yield load_event((fields if isinstance(fields, dict) else pairs(fields)).get("e", ""), entry_id)
+
+
+def load_event(text: str, entry_id: str) -> dict[str, Any]:
+    """Decode one entry of an event stream and note where it stands.
+
+    Raises:
+        DecodeError: not an event.
+    """
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        raise DecodeError(f"event {entry_id} is not JSON") from None
+    return {**decode_event(event), "id": entry_id}
 
 
 def pairs(flat: Any) -> dict[str, str]:

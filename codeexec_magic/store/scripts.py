@@ -11,6 +11,7 @@ from typing import Any, Final
 import redis
 
 from codeexec_magic.settings import Settings
+from codeexec_magic.store import envelope
 from codeexec_magic.store.connection import REPLY_TIMEOUT_S, broker_errors, connect
 from codeexec_magic.store.keys import Namespace, lua_definitions
 
@@ -30,7 +31,7 @@ def source(name: str) -> str:
     constants = f"local LISTENING, BUCKETS = {ms(LISTENING_S)}, {{{bounds}}}\n"
     scripts = folder.joinpath("common.lua").read_text() + folder.joinpath(f"{name}.lua").read_text()
     # the server compiles and keeps every script: comments stay with us
-    return lua_definitions() + constants + _COMMENT.sub("", scripts)
+    return lua_definitions() + envelope.lua_definition() + constants + _COMMENT.sub("", scripts)
 
 
 class Scripts:

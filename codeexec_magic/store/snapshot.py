@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from codeexec_magic.contract import (
     SCHEMA_VERSION,
-    ErrorInfo,
     ExecutionRequest,
     ExecutionResult,
     Reason,
     Status,
-    decode_attempts,
-    decode_event,
     decode_request,
 )
 from codeexec_magic.errors import DecodeError
+from codeexec_magic.store.outcomes import cancelled_result, unreadable_result
+from codeexec_magic.store.record import attempts, iso, json_object, last_run_ms, number, waited_ms
 
 #: a requeue by hand leaves words here that are no reason of an attempt
 _REASONS = frozenset(str(reason) for reason in Reason)
 _STATUSES = frozenset(str(status) for status in Status)
-_YEAR_10000_MS = 253_402_300_800_000
 
 
 @dataclass(frozen=True)
@@ -123,17 +119,17 @@ class Snapshot:
     def state(self) -> JobState:
         """The snapshot for people."""
         record, run, status, request = self.record, self.run, self.status, self.request
-        result = _json_object(run.get("result"))
-        waited = _waited_ms(run, status, self.now_ms)
+        result = json_object(run.get("result"))
+        waited = waited_ms(run, status, self.now_ms)
         if status is Status.RUNNING:
             ran = max(0, self.now_ms - number(run, "started_at"))
         elif "execution_time_ms" in result:
             ran = number(result, "execution_time_ms")
         else:
-            ran = _last_run_ms(run)
+            ran = last_run_ms(run)
         due = max(0, number(run, "due_at") - self.now_ms) / 1000 if status is Status.RETRYING else None
         reason = run.get("reason") if not record.get("leader") or status.terminal else record.get("reason")
-        level = _json_object(result.get("isolation")).get("level")
+        level = json_object(result.get("isolation")).get("level")
         return JobState(
             id=self.id,
             status=status,
@@ -177,12 +173,12 @@ class Snapshot:
             raise DecodeError(f"job {self.id} has not ended")
         outputs = last_attempt(events)
         if self.damage:
-            return self._damaged(self.damage)
+            return unreadable_result(self.id, self.record, self.damage)
         if self.status is Status.CANCELLED and not (self.run.get("result") and self._run_ended):
-            return self._unrun(outputs)
+            return cancelled_result(self.id, self.record, self.now_ms, outputs)
         if not self.run.get("result"):
-            return self._damaged(f"the record of job {self.id} holds no outcome")
-        stored = _json_object(self.run["result"])
+            return unreadable_result(self.id, self.record, f"the record of job {self.id} holds no outcome")
+        stored = json_object(self.run["result"])
         stored |= {"task_id": self.id, "outputs": outputs, "status": str(self.status)}
         if self.record.get("leader"):
             stored["cached_from"] = self.run_id
@@ -193,49 +189,16 @@ class Snapshot:
         try:
             return ExecutionResult.from_dict({"schema": SCHEMA_VERSION, **stored})
         except DecodeError as err:
-            return self._damaged(f"the record of job {self.id} is damaged: {err}")
+            return unreadable_result(self.id, self.record, f"the record of job {self.id} is damaged: {err}")
+
+    def refusal(self, err: DecodeError) -> ExecutionResult:
+        """The outcome of a job whose request no worker of this version can read."""
+        return unreadable_result(self.id, self.record, str(err), verdict=f"refused: {err}", ended_ms=self.now_ms)
 
     @property
     def _run_ended(self) -> bool:
         status = self.run.get("status")
         return status in _STATUSES and Status(status).terminal
-
-    def _damaged(self, what: str) -> ExecutionResult:
-        """The outcome of a job whose record cannot be read."""
-        return ExecutionResult(
-            task_id=self.id,
-            code_hash=self.record.get("code_hash", ""),
-            success=False,
-            status=Status.FAILED,
-            reason=Reason.INTERNAL,
-            timestamp=iso(number(self.record, "finished_at")),
-            error=ErrorInfo("DecodeError", what),
-            verdict=what,
-            queue=self.record.get("queue", ""),
-            attempts=attempts(self.record),
-        )
-
-    def _unrun(self, outputs: Sequence[Mapping[str, Any]]) -> ExecutionResult:
-        """The outcome of a job that ended while no worker held it."""
-        record = self.record
-        verdict = "cancelled before it ran"
-        if "started_at" in record:  # a try that failed, was handed back or lost its worker
-            verdict = f"cancelled after {_count(max(1, len(attempts(record))), 'run')}, before it ran again"
-        return ExecutionResult(
-            task_id=self.id,
-            code_hash=record.get("code_hash", ""),
-            success=False,
-            status=self.status,
-            reason=Reason.CANCELLED,
-            retry_count=number(record, "failures"),
-            timestamp=iso(number(record, "finished_at")),
-            error=ErrorInfo("RemoteCancelled", verdict),
-            verdict=verdict,
-            wait_time_ms=_waited_ms(record, self.status, self.now_ms),
-            queue=record.get("queue", ""),
-            attempts=attempts(record),
-            outputs=tuple(outputs),
-        )
 
 
 def last_attempt(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -249,82 +212,9 @@ def last_attempt(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], .
     return tuple(kept)
 
 
-def attempts(record: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
-    """The closed attempts, oldest first."""
-    try:
-        return decode_attempts(json.loads(f"[{record.get('attempts', '')}]"))
-    except (ValueError, RecursionError):  # a DecodeError is a ValueError
-        return ()
-
-
-def load_event(text: str, entry_id: str) -> dict[str, Any]:
-    """Decode one entry of an event stream and note where it stands.
-
-    Raises:
-        DecodeError: not an event.
-    """
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        raise DecodeError(f"event {entry_id} is not JSON") from None
-    return {**decode_event(event), "id": entry_id}
-
-
-def iso(ms: float) -> str:
-    """Server milliseconds as ISO 8601, UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else ""
-
-
-def _waited_ms(run: Mapping[str, str], status: Status, now_ms: int) -> int:
-    """How long a run waited in its queue so far; one that was cancelled there waited until then."""
-    waited = number(run, "waited_ms")
-    if status is Status.QUEUED:
-        return waited + max(0, now_ms - number(run, "queued_at"))
-    if status.terminal and number(run, "queued_at") > number(run, "started_at"):
-        return waited + max(0, number(run, "finished_at") - number(run, "queued_at"))
-    return waited
-
-
-def _last_run_ms(run: Mapping[str, str]) -> int:
-    """How long the last attempt ran, for a job that waits for its next attempt or was cancelled while it waited."""
-    closed = attempts(run)
-    try:
-        start, end = (datetime.fromisoformat(closed[-1][name]) for name in ("start", "end"))
-        return max(0, round((end - start).total_seconds() * 1000))
-    except (IndexError, KeyError, ValueError, TypeError, OverflowError):
-        return 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def number(record: Mapping[str, Any], name: str) -> int:
-    """A time or count in a record, at least 0; a value that is no number, or beyond the year 9999, counts as 0.
-
-    Args:
-        record: of a job, or its result.
-        name: of the field.
-    """
-    try:
-        value = int(float(record.get(name) or 0))
-    except (ValueError, TypeError, OverflowError):
-        return 0
-    return value if 0 <= value < _YEAR_10000_MS else 0
-
-
 def _files(listed: Any, read: Callable[[Any], tuple[Any, Any]]) -> tuple[tuple[str, int], ...]:
     """Names and sizes of the files in a result that may be damaged."""
     try:
         return tuple((str(name), int(size)) for name, size in map(read, listed or ()))
     except (KeyError, IndexError, TypeError, ValueError):
         return ()
-
-
-def _json_object(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {}
-    return value if isinstance(value, dict) else {}

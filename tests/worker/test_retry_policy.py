@@ -64,3 +64,6 @@ def test_a_request_is_never_granted_more_than_the_ceiling() -> None:
     with pytest.raises(LimitTooHigh, match=r"memory_mb=600.*512"):
         grant(asked, low)
     assert grant(replace(REQUEST, limits=replace(Limits(), memory_mb=100)), low).memory_mb == 100
+    several = replace(REQUEST, limits=replace(Limits(), memory_mb=600, disk_mb=1000))
+    with pytest.raises(LimitTooHigh, match=r"memory_mb=600.*512.*disk_mb=1000"):
+        grant(several, replace(low, disk_mb=400))

@@ -1,5 +1,5 @@
 -- Shared by every script of the job store. Names of keys (`job_key(id)`, `running_key`), their expiries and the
--- constants LISTENING and BUCKETS are defined by what `scripts.py` puts before this file, from `keys.py`. ARGV[1] is the
+-- constants LISTENING and BUCKETS, and the function `envelope` are defined by what `scripts.py` puts before this file. ARGV[1] is the
 -- prefix of every key of a namespace, ARGV[2] the prefix of the keys that others know by their bare names.
 -- All times are the server's, in milliseconds. Scripts name keys they derive from job ids, which a Redis Cluster would
 -- refuse; Celery's Redis transport has the same bound.
@@ -67,7 +67,7 @@ local function emit_numbered(id, sent, first, at)
   redis.call('HSET', job_key(id), 'sent', math.max(sent, first + #ARGV - at + 1))
 end
 
--- Hand a job to Celery: mark it queued and push a protocol-2 message as kombu's Redis transport would. Record and
+-- Hand a job to Celery: mark it queued and push the message that `envelope.py` defines. Record and
 -- message change in one script, so no crash can leave one without the other.
 --
 -- At the front go jobs whose worker died or shut down: they had been next already. The index keeps the order of the
@@ -85,15 +85,7 @@ local function publish(id, queue, label, front)
     if last[2] and tonumber(last[2]) >= score then score = last[2] + 0.001 end
   end
   redis.call('ZADD', queued_key(queue), score, id)
-  local arguments = cjson.encode('[["' .. id .. '",' .. generation .. '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]')
-  local shown = cjson.encode("('" .. id .. "', " .. generation .. ')')
-  redis.call(front and 'RPUSH' or 'LPUSH', messages_key(queue), '{"body":' .. arguments .. ',"content-encoding":"utf-8","content-type":"application/json",'
-    .. '"headers":{"lang":"py","task":"codeexec.execute","id":"' .. id .. '","shadow":' .. cjson.encode(label or '')
-    .. ',"eta":null,"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"' .. id
-    .. '","parent_id":null,"argsrepr":' .. shown .. ',"kwargsrepr":"{}","origin":"codeexec","ignore_result":true,'
-    .. '"replaced_task_nesting":0,"stamped_headers":null,"stamps":{}},"properties":{"correlation_id":"' .. id
-    .. '","reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"' .. queue
-    .. '"},"priority":0,"body_encoding":null,"delivery_tag":"' .. id .. ':' .. generation .. '"}}')
+  redis.call(front and 'RPUSH' or 'LPUSH', messages_key(queue), envelope(id, generation, label or '', queue))
 end
 
 -- The content store. A value is a hash of numbered chunks, or of the place where its bytes are. While jobs that need it
