@@ -1,89 +1,81 @@
-"""The cluster's figures in Prometheus' text format. Pure.
+"""The cluster's figures for Prometheus, as a collector of its client library.
 
-Counts are totals that live in Redis: they go on when workers, or whoever serves this text, are started anew.
+Counts are totals that live in Redis: they go on when workers, or whoever serves the figures, are started anew. The
+library's own metric objects count inside one process, so every scrape makes the families from one reading instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
 
 from codeexec_magic.store.monitor import Reading
 from codeexec_magic.store.samples import from_counters
 from codeexec_magic.store.scripts import BUCKETS
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
+#: label names and values of one series
 Labels = Mapping[str, object]
 
 
-class Text:
-    """Collects families of samples."""
+class ClusterCollector(Collector):
+    """Reads the cluster anew for every scrape.
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    Args:
+        read: returns what a monitor shows; None: the broker is away.
+    """
 
-    def family(self, name: str, kind: str, about: str, samples: Iterable[tuple[Labels, float]]) -> None:
-        """One metric with its samples; a family without any is left out."""
-        found = [(f"{name}{_labels(labels)}", value) for labels, value in samples]
-        self._write(name, kind, about, found)
+    def __init__(self, read: Callable[[], Reading | None]) -> None:
+        self._read = read
 
-    def histogram(self, name: str, about: str, series: Iterable[tuple[Labels, tuple[int, ...], float]]) -> None:
-        """A histogram from counts by bucket and the sum in seconds."""
-        found = []
-        for labels, counts, total in series:
-            running = 0
-            for bound, count in zip((*(f"{ms / 1000:g}" for ms in BUCKETS), "+Inf"), counts, strict=True):
-                running += count
-                found.append((f"{name}_bucket{_labels({**labels, 'le': bound})}", float(running)))
-            found.append((f"{name}_sum{_labels(labels)}", total))
-            found.append((f"{name}_count{_labels(labels)}", float(running)))
-        self._write(name, "histogram", about, found)
+    def collect(self) -> Iterator[Metric]:
+        """All families that have a sample."""
+        yield from (family for family in _families(self._read()) if family.samples)
 
-    def summary(self, name: str, about: str, series: Iterable[tuple[Labels, float, float]]) -> None:
-        """Count and sum."""
-        found = []
-        for labels, count, total in series:
-            found += [(f"{name}_sum{_labels(labels)}", total), (f"{name}_count{_labels(labels)}", count)]
-        self._write(name, "summary", about, found)
 
-    def __str__(self) -> str:
-        return "\n".join(self._lines) + "\n"
-
-    def _write(self, name: str, kind: str, about: str, samples: list[tuple[str, float]]) -> None:
-        if samples:
-            self._lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
-            self._lines += [f"{series} {_number(value)}" for series, value in samples]
+def registry(read: Callable[[], Reading | None]) -> CollectorRegistry:
+    """A registry that holds nothing but the cluster; the argument is that of :class:`ClusterCollector`."""
+    found = CollectorRegistry()
+    found.register(ClusterCollector(read))
+    return found
 
 
 def exposition(reading: Reading | None) -> str:
-    """All figures of a reading; None: the broker is away."""
-    text = Text()
-    text.family("codeexec_broker_up", "gauge", "Whether the broker answers.", [({}, float(reading is not None))])
+    """All figures of a reading as text; None: the broker is away."""
+    return generate_latest(registry(lambda: reading)).decode()
+
+
+def _families(reading: Reading | None) -> Iterator[Metric]:
+    yield _gauge("codeexec_broker_up", "Whether the broker answers.", [({}, float(reading is not None))])
     if reading is not None:
-        _queues(text, reading)
-        _jobs(text, reading)
-        _workers(text, reading)
-    return str(text)
+        yield from _queues(reading)
+        yield from _jobs(reading)
+        yield from _workers(reading)
 
 
-def _queues(text: Text, reading: Reading) -> None:
+def _queues(reading: Reading) -> Iterator[Metric]:
     queues = [({"queue": one.name}, one) for one in reading.queues]
     counters = reading.counters or {}
-    text.family("celery_queue_depth", "gauge", "Jobs that wait in the queue.", ((k, q.depth) for k, q in queues))
-    text.family(
+    yield _gauge("celery_queue_depth", "Jobs that wait in the queue.", ((k, q.depth) for k, q in queues))
+    yield _gauge(
         "celery_queue_oldest_wait_seconds",
-        "gauge",
         "How long the first in line has waited.",
         ((k, q.oldest_s or 0.0) for k, q in queues),
     )
-    text.family(
-        "codeexec_queue_listeners", "gauge", "Live workers on the queue.", ((k, q.listeners) for k, q in queues)
-    )
+    yield _gauge("codeexec_queue_listeners", "Live workers on the queue.", ((k, q.listeners) for k, q in queues))
     for name, kind, about in (
         ("codeexec_wait_seconds", "wait", "From submission (or due retry) to start, without backoff."),
         ("codeexec_execution_seconds", "run", "How long runs took."),
     ):
-        text.histogram(
+        yield _histogram(
             name,
             about,
             (
@@ -93,11 +85,11 @@ def _queues(text: Text, reading: Reading) -> None:
         )
 
 
-def _jobs(text: Text, reading: Reading) -> None:
+def _jobs(reading: Reading) -> Iterator[Metric]:
     counters = reading.counters or {}
-    text.family("codeexec_running", "gauge", "Jobs that run.", [({}, reading.running)])
-    text.family("codeexec_retrying", "gauge", "Jobs that wait for their next try.", [({}, reading.retrying)])
-    text.family("codeexec_dead_letters", "gauge", "Dead letters that wait for somebody.", [({}, reading.dead)])
+    yield _gauge("codeexec_running", "Jobs that run.", [({}, reading.running)])
+    yield _gauge("codeexec_retrying", "Jobs that wait for their next try.", [({}, reading.retrying)])
+    yield _gauge("codeexec_dead_letters", "Dead letters that wait for somebody.", [({}, reading.dead)])
     for name, counter, about in (
         ("codeexec_submitted_total", "submitted", "Jobs submitted."),
         ("codeexec_cache_hits_total", "cache_hits", "Submissions answered from the cache."),
@@ -106,11 +98,10 @@ def _jobs(text: Text, reading: Reading) -> None:
         ("codeexec_messages_lost_total", "messages_lost", "Messages the broker lost, sent again."),
         ("codeexec_messages_rejected_total", "messages_rejected", "Malformed messages that workers turned away."),
     ):
-        text.family(name, "counter", about, [({}, counters.get(counter, 0))])
+        yield _counter(name, about, [({}, counters.get(counter, 0))])
     split = {name: name.split(":") for name in counters}
-    text.family(
+    yield _counter(
         "codeexec_jobs_total",
-        "counter",
         "Jobs that ended.",
         (
             ({"status": parts[1], "reason": parts[2]}, counters[name])
@@ -118,9 +109,8 @@ def _jobs(text: Text, reading: Reading) -> None:
             if parts[0] == "ended" and len(parts) == 3
         ),
     )
-    text.family(
+    yield _counter(
         "codeexec_executions_total",
-        "counter",
         "Runs that ended; a job that is retried has several.",
         (
             ({"queue": ":".join(parts[1:-1]), "reason": parts[-1]}, counters[name])
@@ -132,9 +122,8 @@ def _jobs(text: Text, reading: Reading) -> None:
         ("codeexec_retries_total", "retries", "Retries, by what made them necessary."),
         ("codeexec_requeued_total", "requeued", "Jobs put back into their queue, by cause."),
     ):
-        text.family(
+        yield _counter(
             name,
-            "counter",
             about,
             (
                 ({"reason": parts[1]}, counters[counter])
@@ -144,25 +133,24 @@ def _jobs(text: Text, reading: Reading) -> None:
         )
 
 
-def _workers(text: Text, reading: Reading) -> None:
+def _workers(reading: Reading) -> Iterator[Metric]:
     workers = [({"worker": one.id}, one) for one in reading.workers]
     alive = [(labels, one) for labels, one in workers if one.alive]
-    text.family("codeexec_workers_up", "gauge", "Live workers.", [({}, reading.up)])
-    text.family("codeexec_worker_up", "gauge", "Whether the worker lives.", ((k, float(w.alive)) for k, w in workers))
-    text.family("codeexec_slots", "gauge", "Cells the worker runs at a time.", ((k, w.slots) for k, w in alive))
-    text.family("codeexec_slots_busy", "gauge", "Of them in use.", ((k, w.busy) for k, w in alive))
+    yield _gauge("codeexec_workers_up", "Live workers.", [({}, reading.up)])
+    yield _gauge("codeexec_worker_up", "Whether the worker lives.", ((k, float(w.alive)) for k, w in workers))
+    yield _gauge("codeexec_slots", "Cells the worker runs at a time.", ((k, w.slots) for k, w in alive))
+    yield _gauge("codeexec_slots_busy", "Of them in use.", ((k, w.busy) for k, w in alive))
     for name, field, scale, about in (
         ("codeexec_isolation_level", "isolation", 1.0, "Isolation level in force (0 to 2)."),
         ("codeexec_required_isolation_level", "required_isolation", 1.0, "Level below which it takes no cell."),
         ("codeexec_worker_memory_bytes", "memory_mb", 1048576.0, "Memory of the worker's processes."),
     ):
-        text.family(
+        yield _gauge(
             name,
-            "gauge",
             about,
             ((k, scale * value) for k, w in alive if (value := _float(w.about.get(field))) is not None),
         )
-    text.summary(
+    yield _summary(
         "codeexec_sandbox_start_seconds",
         "From a worker's order until a sandbox had the code.",
         (
@@ -173,19 +161,50 @@ def _workers(text: Text, reading: Reading) -> None:
     )
 
 
-def _labels(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_quoted(value)}"' for name, value in labels.items()) + "}"
+def _gauge(name: str, about: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
+    return _filled(GaugeMetricFamily, name, about, samples)
 
 
-def _quoted(value: object) -> str:
-    text = "".join(c if c.isprintable() else " " for c in str(value)[:200])
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+def _counter(name: str, about: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
+    return _filled(CounterMetricFamily, name, about, samples)
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+def _filled(
+    kind: type[GaugeMetricFamily] | type[CounterMetricFamily],
+    name: str,
+    about: str,
+    samples: Iterable[tuple[Labels, float]],
+) -> Metric:
+    found = list(samples)
+    family = kind(name, about, labels=list(found[0][0]) if found else [])
+    for labels, value in found:
+        family.add_metric(_values(labels), value)
+    return family
+
+
+def _histogram(name: str, about: str, series: Iterable[tuple[Labels, tuple[int, ...], float]]) -> Metric:
+    """A histogram from counts by bucket and the sum in seconds."""
+    family = HistogramMetricFamily(name, about, labels=["queue"])
+    for labels, counts, total in series:
+        running, buckets = 0, []
+        for bound, count in zip((*(f"{ms / 1000:g}" for ms in BUCKETS), "+Inf"), counts, strict=True):
+            running += count
+            buckets.append((bound, float(running)))
+        family.add_metric(_values(labels), buckets, total)
+    return family
+
+
+def _summary(name: str, about: str, series: Iterable[tuple[Labels, float, float]]) -> Metric:
+    """Count and sum."""
+    family = SummaryMetricFamily(name, about, labels=["worker"])
+    for labels, count, total in series:
+        family.add_metric(_values(labels), int(count), total)
+    return family
+
+
+def _values(labels: Labels) -> list[str]:
+    """Label values without what a terminal or a dashboard would obey; the library escapes the rest."""
+    return ["".join(c if c.isprintable() else " " for c in str(value)[:200]) for value in labels.values()]
 
 
 def _float(text: str | None) -> float | None:

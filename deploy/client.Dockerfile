@@ -11,7 +11,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY codeexec_magic codeexec_magic
 COPY worker worker
 COPY notebooks notebooks
-RUN /opt/codeexec/bin/python -m pip install --no-cache-dir -c deploy/constraints.txt '.[notebook,lab,worker]' flower \
+RUN /opt/codeexec/bin/python -m pip install --no-cache-dir -c deploy/constraints.txt '.[notebook,lab,metrics,worker]' flower \
     && /opt/codeexec/bin/python -m pip uninstall --yes --quiet setuptools pip
 
 FROM ${PYTHON_IMAGE}

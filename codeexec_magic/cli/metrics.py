@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import click
 
 from codeexec_magic.cli.root import client
 from codeexec_magic.cli.terminal import echo
-from codeexec_magic.client import Client
 from codeexec_magic.errors import ClusterError
-from codeexec_magic.prometheus import CONTENT_TYPE, exposition
-from codeexec_magic.store.monitor import Query, read
+from codeexec_magic.store import JobStore
+from codeexec_magic.store.monitor import Query, Reading, read
 
 _QUERY = Query(source="none", letters_limit=0, workers=2000)
 
@@ -24,55 +20,32 @@ _QUERY = Query(source="none", letters_limit=0, workers=2000)
 @click.pass_obj
 def metrics(broker: str | None, port: int, host: str, once: bool) -> None:
     """Serve queues, waits, runs, dead letters and workers to Prometheus, at /metrics."""
+    try:
+        from prometheus_client import start_http_server
+
+        from codeexec_magic.prometheus import exposition, registry
+    except ImportError:
+        raise ClusterError("prometheus-client is not installed: pip install 'codeexec-magic[metrics]'") from None
     with client(broker) as connection:
+        store = connection.store
         if once:
-            echo(exposition(read(connection.store, _QUERY)), nl=False)
+            echo(exposition(read(store, _QUERY)), nl=False)
             return
-        _ = connection.store
         try:
-            server = Exporter((host, port), connection)
+            server, thread = start_http_server(port, host, registry(lambda: _reading(store)))
         except OSError as err:
             raise ClusterError(f"cannot listen on {host}:{port}: {err}") from None
         echo(f"metrics on http://{host}:{server.server_port}/metrics", err=True)
-        with server:
-            server.serve_forever()
-
-
-class Exporter(ThreadingHTTPServer):
-    """Reads the cluster anew for every request.
-
-    Args:
-        address: host and port.
-        connection: the cluster.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], connection: Client) -> None:
-        self.connection = connection
-        super().__init__(address, _Handler)
-
-    def text(self) -> str:
-        """The figures as they are now."""
         try:
-            return exposition(read(self.connection.store, _QUERY))
-        except ClusterError:
-            return exposition(None)
+            thread.join()
+        finally:
+            server.shutdown()
+            server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Exporter
-
-    def do_GET(self) -> None:
-        if self.path.partition("?")[0] not in ("/", "/metrics"):
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        body = self.server.text().encode()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", CONTENT_TYPE)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: a scrape every few seconds is no news."""
+def _reading(store: JobStore) -> Reading | None:
+    """The figures as they are now; None while the broker is away."""
+    try:
+        return read(store, _QUERY)
+    except ClusterError:
+        return None

@@ -7,15 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from support import PrivateServer, missing, wait_until
 
 from codeexec_magic import Client
+from codeexec_magic.cli.root import call
 from codeexec_magic.prometheus import exposition
 from codeexec_magic.store.monitor import QueueReading, Reading
 from codeexec_magic.store.queries import WorkerInfo
@@ -56,31 +57,65 @@ def promtool() -> str:
 
 def test_figures_are_told(reading: Reading) -> None:
     """Every figure has its name, its labels and its value."""
-    lines = exposition(reading).splitlines()
-    for line in (
-        'celery_queue_depth{queue="code_execution"} 3',
-        'celery_queue_oldest_wait_seconds{queue="code_execution"} 1.5',
-        'codeexec_wait_seconds_bucket{queue="code_execution",le="0.01"} 5',
-        'codeexec_wait_seconds_bucket{queue="code_execution",le="300"} 5',
-        'codeexec_wait_seconds_bucket{queue="code_execution",le="+Inf"} 6',
-        'codeexec_wait_seconds_sum{queue="code_execution"} 400.05',
-        'codeexec_execution_seconds_count{queue="code_execution"} 6',
-        'codeexec_jobs_total{status="dead_lettered",reason="timeout"} 1',
-        'codeexec_executions_total{queue="code_execution",reason="timeout"} 4',
-        'codeexec_retries_total{reason="timeout"} 3',
-        "codeexec_dead_letters 1",
-        "codeexec_cache_hits_total 2",
-        "codeexec_messages_rejected_total 2",
-        "codeexec_running 1",
-        'codeexec_slots{worker="w1@host"} 2',
-        "codeexec_workers_up 1",
-        'codeexec_worker_up{worker="w2"} 0',
-        'codeexec_sandbox_start_seconds_sum{worker="w1@host"} 0.0035',
-        'codeexec_isolation_level{worker="w1@host"} 2',
-        'celery_queue_depth{queue="odd \\"queue\\"\\\\ "} 0',
+    found = samples(exposition(reading))
+    for name, labels, value in (
+        ("celery_queue_depth", {"queue": "code_execution"}, 3),
+        ("celery_queue_oldest_wait_seconds", {"queue": "code_execution"}, 1.5),
+        ("codeexec_wait_seconds_bucket", {"queue": "code_execution", "le": "0.01"}, 5),
+        ("codeexec_wait_seconds_bucket", {"queue": "code_execution", "le": "300"}, 5),
+        ("codeexec_wait_seconds_bucket", {"queue": "code_execution", "le": "+Inf"}, 6),
+        ("codeexec_wait_seconds_sum", {"queue": "code_execution"}, 400.05),
+        ("codeexec_execution_seconds_count", {"queue": "code_execution"}, 6),
+        ("codeexec_jobs_total", {"status": "dead_lettered", "reason": "timeout"}, 1),
+        ("codeexec_executions_total", {"queue": "code_execution", "reason": "timeout"}, 4),
+        ("codeexec_retries_total", {"reason": "timeout"}, 3),
+        ("codeexec_requeued_total", {"reason": "worker_lost"}, 1),
+        ("codeexec_dead_letters", {}, 1),
+        ("codeexec_dead_lettered_total", {}, 1),
+        ("codeexec_submitted_total", {}, 12),
+        ("codeexec_cache_hits_total", {}, 2),
+        ("codeexec_messages_rejected_total", {}, 2),
+        ("codeexec_running", {}, 1),
+        ("codeexec_slots", {"worker": "w1@host"}, 2),
+        ("codeexec_workers_up", {}, 1),
+        ("codeexec_worker_up", {"worker": "w2"}, 0),
+        ("codeexec_worker_memory_bytes", {"worker": "w1@host"}, 180.5 * 2**20),
+        ("codeexec_sandbox_start_seconds_sum", {"worker": "w1@host"}, 0.0035),
+        ("codeexec_sandbox_start_seconds_count", {"worker": "w1@host"}, 7),
+        ("codeexec_isolation_level", {"worker": "w1@host"}, 2),
+        ("celery_queue_depth", {"queue": 'odd "queue"\\ '}, 0),
     ):
-        assert line in lines
-    assert exposition(None).splitlines()[-1] == "codeexec_broker_up 0"
+        assert found[name, frozenset(labels.items())] == value, name
+    assert samples(exposition(None)) == {("codeexec_broker_up", frozenset()): 0}
+
+
+def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample in a text, as the library's own parser reads it."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_hostile_name_is_one_label_value() -> None:
+    """What a queue or worker is called can neither add a line nor a label, nor is it shown at any length."""
+    evil = 'x"} 1\ncodeexec_broker_up 0\x1b[2J\u202e\ud800' + "y" * 500
+    found = samples(exposition(Reading(1, (QueueReading(evil, 3, None, 0),))))
+    assert found["codeexec_broker_up", frozenset()] == 1
+    (shown,) = (dict(labels)["queue"] for name, labels in found if name == "celery_queue_depth")
+    assert shown == ('x"} 1 codeexec_broker_up 0 [2J  ' + "y" * 500)[:200]
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without prometheus-client the command says in one line what to install."""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "codeexec_magic.prometheus", raising=False)
+    assert call(["metrics", "--once"]) == 2
+    told = capsys.readouterr().err
+    assert told.splitlines() == [
+        "codeexec: error: prometheus-client is not installed: pip install 'codeexec-magic[metrics]'"
+    ]
 
 
 def test_buckets_are_those_of_the_scripts() -> None:
@@ -173,7 +208,5 @@ def test_it_is_served(exporter: str, redis_server: PrivateServer) -> None:
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
             return str(answer.read().decode())
 
-    assert wait_until(lambda: 'celery_queue_depth{queue="code_execution"} 3' in get(), 10)
-    assert "codeexec_broker_up 1" in get()
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(exporter.replace("/metrics", "/nothing"), timeout=5).close()
+    assert wait_until(lambda: 'celery_queue_depth{queue="code_execution"} 3.0' in get(), 10)
+    assert "codeexec_broker_up 1.0" in get()
