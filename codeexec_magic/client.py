@@ -41,8 +41,17 @@ T = TypeVar("T")
 class Client(Connection):
     """Submits cells to a cluster, and looks after its jobs and dead letters.
 
-    The cluster is the one named, else the one in the environment, else the embedded one; see
-    :class:`~codeexec_magic.connection.Connection` for the arguments.
+    The cluster is the one named, else the one in the environment, else the embedded one.
+
+    Args:
+        broker_url: ``redis://``, ``rediss://`` or ``redis+socket://`` URL. Default: ``CELERY_BROKER_URL``; without it
+            the embedded cluster is started at the first submission.
+        result_backend: URL of Celery's results. Default: ``CELERY_RESULT_BACKEND``, else the broker's database 1.
+        settings: instead of the environment.
+        progress: called with one line of text while the embedded cluster starts.
+
+    Raises:
+        BadSetting: a URL or variable makes no sense.
     """
 
     def __init__(

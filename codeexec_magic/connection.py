@@ -16,18 +16,7 @@ from codeexec_magic.values.store import ValueStore
 
 
 class Connection:
-    """A connection to a cluster: the one named, else the one in the environment, else the embedded one.
-
-    Args:
-        broker_url: ``redis://``, ``rediss://`` or ``redis+socket://`` URL. Default: ``CELERY_BROKER_URL``; without it
-            the embedded cluster is started at the first submission.
-        result_backend: URL of Celery's results. Default: ``CELERY_RESULT_BACKEND``, else the broker's database 1.
-        settings: instead of the environment.
-        progress: called with one line of text while the embedded cluster starts.
-
-    Raises:
-        BadSetting: a URL or variable makes no sense.
-    """
+    """The connections to one cluster; the arguments are those of :class:`codeexec_magic.client.Client`."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!codeexec_magic|worker).*"),
     # modules that the API page does not show
-    (r"py:.*", r"codeexec_magic\.(store|request|display|magics|panel|local|connection|limits|settings)(\..*)?"),
+    (r"py:.*", r"codeexec_magic\.(store|request|display|magics|panel|local|connection|limits|settings|values)(\..*)?"),
     (r"py:.*", r"worker\..*"),
 ]
 
