@@ -37,8 +37,6 @@ class Key:
         return re.compile(".+".join(re.escape(part) for part in parts) + r"\Z", re.DOTALL)
 
 
-WAITING_BOUND: Final = "max_queue; a job leaves when it begins"
-
 #: the lists that Celery reads
 MESSAGES: Final = Key("messages", "{queue}", "list", "Celery's messages: ids of waiting jobs", "max_queue", bare=True)
 JOB: Final = Key(
@@ -58,7 +56,9 @@ FOLLOWERS: Final = Key(
     "identical jobs that wait for its answer",
     "max_queue; gone or expiring with it",
 )
-QUEUED: Final = Key("queued", "queued:{queue}", "zset", "waiting jobs by time of publication", WAITING_BOUND)
+QUEUED: Final = Key(
+    "queued", "queued:{queue}", "zset", "waiting jobs by time of publication", "max_queue; a job leaves when it begins"
+)
 RUNNING: Final = Key(
     "running",
     "running",
@@ -242,11 +242,7 @@ CONTROL: Final = Key("control", "control", "channel", "cancel orders", "nothing 
 
 
 class Namespace:
-    """The keys of one namespace.
-
-    Args:
-        name: of the namespace.
-    """
+    """The keys of the namespace ``name``."""
 
     def __init__(self, name: str) -> None:
         #: stands before every key of ours
