@@ -163,6 +163,9 @@ _ALERT: Final = Variable(
     default="none",
     secret=True,
 )
+_FAST_FORK: Final = Variable(
+    "CODEEXEC_FAST_FORK", v.switch, "Whether the sandbox tunes its memory for quick forks; 0 is slower and simpler."
+)
 _EVENTS: Final = Variable("CODEEXEC_EVENTS", v.switch, "Whether Celery's task events are sent, for Flower.")
 _LOG_CODE: Final = Variable("CODEEXEC_LOG_CODE", v.switch, "Whether code and output of cells stand in the log.")
 
@@ -182,6 +185,7 @@ class WorkerSettings(Settings):
     free_disk_mb: int = setting(_FREE_DISK, 512)
     grace_s: float = setting(_GRACE, 20.0)
     alert: str | None = setting(_ALERT, None)
+    fast_fork: bool = setting(_FAST_FORK, True)
     events: bool = setting(_EVENTS, False)
     log_code: bool = setting(_LOG_CODE, False)
 

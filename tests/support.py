@@ -181,7 +181,7 @@ _FRESH = f"""
 import ctypes, gc, json, os, sys, types
 package = types.ModuleType("sandbox"); package.__path__ = [{str(Path(sandbox.__file__).parent)!r}]
 sys.modules["sandbox"] = package
-from sandbox.fastfork import call_chain, memfd_heap, memory_layout, prefault
+from sandbox.fastfork import call_chain, mappings, memfd_heap, prefault
 from sandbox.linux import syscalls
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from .sandbox.fastfork import memfd_heap
+from .sandbox.fastfork import tuning
 
 #: reading the memory of a tree of processes costs milliseconds: not with every heartbeat (seconds)
 _MEMORY_S = 15.0
@@ -64,8 +64,8 @@ def together_mb(pids: Iterable[int]) -> float:
     for pid in pids:
         try:
             sizes = dict(_sizes_kb(Path(f"/proc/{pid}/smaps_rollup")))
-            # of the first that has it, which is the zygote: a cell could call anything so
-            file = file or sum(one.end - one.start for one in memfd_heap.mapped(pid)) / 1024
+            # only the first process that has one counts, the zygote: a cell could give a file of its own that name
+            file = file or tuning.heap_file_bytes(pid) / 1024
         except (OSError, ValueError, IndexError):
             continue  # gone meanwhile, or not ours to read: counted as nothing
         part = sizes.get("Pss_Shmem", 0.0)

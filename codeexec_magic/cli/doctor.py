@@ -209,10 +209,20 @@ def _isolation() -> Iterator[Finding]:
     demanded = "" if level >= required else f"; workers here demand {required} and will not start"
     rating = "bad" if demanded else "ok" if level == 2 else "note"
     yield Finding("isolation", rating, f"level {level} of 2: {meaning}{demanded}")
+    yield _fast_fork(report.get("fast_fork"))
     for text in report.get("missing", ()):
         fix = next((advice for sign, advice in ADVICE if text.lower().startswith(sign)), "")
         first, *more = text.strip().splitlines() or [""]
         yield Finding("isolation", "note", f"missing: {first}{f' ... {more[-1]}' if more else ''}", fix)
+
+
+def _fast_fork(state: object) -> Finding:
+    """Whether the sandbox's fork tuning is in use: true, false, or which part of it is not."""
+    if state is True:
+        return Finding("fast fork", "ok", "in use")
+    if state is False:
+        return Finding("fast fork", "note", "switched off (CODEEXEC_FAST_FORK=0): cells start more slowly")
+    return Finding("fast fork", "note", f"partly in use: {state}; cells start more slowly")
 
 
 _NAMESPACES: Final = (

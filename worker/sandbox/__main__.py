@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         required_isolation=settings.required_isolation,
         ceiling=limits,
         limits=limits,
+        fast_fork=settings.fast_fork,
     )
     try:
         sandbox.start()
@@ -106,7 +107,7 @@ def _run(sandbox: Sandbox, code: str, limits: Limits) -> ExecutionResult:
 
 
 def _probe(settings: WorkerSettings) -> int:
-    sandbox = Sandbox(slots=1, python=settings.python, preload=(), required_isolation=0)
+    sandbox = Sandbox(slots=1, python=settings.python, preload=(), required_isolation=0, fast_fork=settings.fast_fork)
     try:
         sandbox.start()
     except SandboxBroken as err:

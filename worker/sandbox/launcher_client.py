@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -11,12 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from codeexec_magic.errors import SandboxBroken
 
 from . import cleanup, spawn
 from .linux.launcher_id import mark
+from .protocol import messages
 
 _START_S: Final = 150.0
 _END_S: Final = 8.0
@@ -28,7 +28,7 @@ AT_ONCE: Final = 16 << 10
 class Connection:
     """One launcher process and the socket to it."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: messages.LauncherConfig) -> None:
         """Start the process; its imports go on while the caller does its own.
 
         Args:
@@ -37,18 +37,18 @@ class Connection:
         Raises:
             SandboxBroken: there is no such interpreter.
         """
-        python = shutil.which(config["python"])
+        python = shutil.which(config.python)
         if python is None:
-            raise SandboxBroken(f"the interpreter {config['python']!r} does not exist or cannot be executed")
-        config = {**config, "python": python}
+            raise SandboxBroken(f"the interpreter {config.python!r} does not exist or cannot be executed")
+        config = config._replace(python=python)
         self._process, self._control = spawn.execute(
-            lambda fd: spawn.launcher_command(sys.executable, fd, config), config["guards_off"]
+            lambda fd: spawn.launcher_command(sys.executable, fd, config), config.weakening
         )
         self._mark = mark(self._process.pid)
         fd = os.pidfd_open(self._process.pid)  # now, while the number is surely this process's
         self._sweeper = threading.Thread(target=self._sweep, args=(fd,), name="launcher-sweep", daemon=True)
         self._sweeper.start()
-        self.greeting: dict[str, Any] = {}  #: what the launcher said when it was ready
+        self.greeting: messages.LauncherReady | None = None  #: None until the launcher is ready
 
     @property
     def alive(self) -> bool:
@@ -60,7 +60,7 @@ class Connection:
         """The launcher's process id."""
         return self._process.pid
 
-    def greet(self) -> dict[str, Any]:
+    def greet(self) -> messages.LauncherReady:
         """Wait until the launcher is ready; returns what it says of itself.
 
         Raises:
@@ -69,13 +69,12 @@ class Connection:
         self._control.settimeout(_START_S)
         try:
             data = self._control.recv(_MESSAGE)
-        except OSError as err:
-            data = json.dumps({"op": "broken", "text": f"no answer: {err}"}).encode()
-        message: dict[str, Any] = {"op": "broken", "text": "the launcher died at its start"}
-        if data:
-            message = json.loads(data)
-        if message["op"] != "ready":
-            raise SandboxBroken(f"the sandbox did not start: {message['text'].strip()}")
+            message = messages.decode(data) if data else messages.Broken("the launcher died at its start")
+        except (OSError, messages.BadMessage) as err:
+            message = messages.Broken(f"no answer: {err}")
+        if not isinstance(message, messages.LauncherReady):
+            why = message.text if isinstance(message, messages.Broken) else f"unexpected {type(message).__name__}"
+            raise SandboxBroken(f"the sandbox did not start: {why.strip()}")
         self._control.settimeout(None)
         self.greeting = message
         return message

@@ -19,6 +19,7 @@ from typing import Any, Final
 from codeexec_magic.contract import Reason, stream_text
 from codeexec_magic.limits import Limits
 
+from .cell import environment
 from .outcome import Outcome
 
 #: runs code in the sandbox: what came out, and how it ended
@@ -43,14 +44,8 @@ _GUARDS: Final = {
     "env": "empty environment",
     "memory": "memory limit of the tree",
 }
-#: variables that every cell gets, whatever the worker has
-_OWN_NAMES: Final = {
-    *("HOME", "LANG", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER", "MPLBACKEND"),
-    *("POLARS_MAX_THREADS", "NPROC", "LOKY_MAX_CPU_COUNT"),
-    # a notebook's kernel has them, too, and so has a worker that it starts
-    *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER"),
-    *(f"{name}_NUM_THREADS" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")),
-}
+#: variables that every cell gets, whatever the worker has; Python itself sets the first
+_OWN_NAMES: Final = {"LC_CTYPE", *environment.variables("", "")}
 #: how long a process may take to die of a signal that was let through (seconds)
 _DEATH_S: Final = 1.0
 #: a descriptor above all that a clean process has

@@ -13,7 +13,7 @@ from codeexec_magic.contract import Reason
 from codeexec_magic.limits import Limits
 
 from .outcome import Outcome, broken, judge
-from .protocol import framing
+from .protocol import framing, messages
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -33,22 +33,24 @@ class Cell:
     downloads: Sequence[str] = ()  #: patterns of files that come back
     returns: int | None = None  #: descriptor of the pipe on which they come
 
-    def request(self) -> dict[str, Any]:
-        """What the launcher is told of it."""
-        return {
-            "op": "run",
-            "code": self.code,
-            "limits": self.limits.as_dict(),
-            "network": self.network,
-            "outputs": list(self.outputs),
-            "downloads": list(self.downloads),
-            "descriptors": [name for name in ("inputs", "returns") if getattr(self, name) is not None],
-        }
+    def message(self) -> messages.RunCell:
+        """The order that the launcher gets."""
+        limits = wire_limits(self.limits)
+        descriptors = tuple(name for name in ("inputs", "returns") if getattr(self, name) is not None)
+        return messages.RunCell(
+            self.code, limits, self.network, tuple(self.outputs), tuple(self.downloads), descriptors
+        )
 
     @property
     def fds(self) -> list[int]:
         """The descriptors that go along."""
         return [fd for fd in (self.inputs, self.returns) if fd is not None]
+
+
+def wire_limits(limits: Limits) -> messages.CellLimits:
+    """Limits as the launcher knows them; a whole number may have been given as a float."""
+    numbers = [float(value) if name.endswith("_s") else int(value) for name, value in vars(limits).items()]
+    return messages.CellLimits._make(numbers)
 
 
 class Run:
@@ -73,11 +75,11 @@ class Run:
         try:
             while data := sock.recv(1 << 20):
                 for message in decoder.feed(data):
-                    if message["op"] == "event":
-                        on_event(message["event"])
-                    elif message["op"] == "outcome":
+                    if isinstance(message, messages.OutputEvent):
+                        on_event(message.event)
+                    elif isinstance(message, messages.Evidence):
                         return judge(message, self.cell.limits)
-        except OSError as err:
+        except (OSError, messages.BadMessage) as err:
             return broken(f"the launcher's connection failed: {err}", self.cell.limits, self._report)
         finally:
             # also when on_event raises: the end of the connection ends the run
@@ -87,7 +89,8 @@ class Run:
                 self._failure = "already waited for"
         why = "the launcher died"
         if self._cancelled:
-            return judge({"kill": Reason.CANCELLED.value, "isolation": dict(self._report)}, self.cell.limits)
+            evidence = messages.Evidence(kill=Reason.CANCELLED.value, isolation=dict(self._report))
+            return judge(evidence, self.cell.limits)
         return broken(why, self.cell.limits, self._report)
 
     def cancel(self, reason: Reason = Reason.CANCELLED) -> None:
@@ -96,4 +99,4 @@ class Run:
             self._cancelled = True
             if self._sock is not None:
                 with contextlib.suppress(OSError):
-                    self._sock.sendall(framing.encode({"op": "cancel", "reason": Reason(reason).value}))
+                    self._sock.sendall(framing.encode(messages.CancelRun(Reason(reason).value)))

@@ -20,10 +20,12 @@ from . import probe
 from .launcher_client import AT_ONCE, Connection
 from .linux import disk
 from .outcome import Outcome
-from .protocol import framing
-from .run_handle import Cell, Run
+from .protocol import framing, messages
+from .protocol.weakening import Weakening
+from .run_handle import Cell, Run, wire_limits
 
 _PRELOAD: Final = ("numpy", "pandas", "matplotlib.pyplot")
+_ALL_GUARDS: Final = Weakening()
 
 
 class Sandbox:
@@ -41,7 +43,11 @@ class Sandbox:
         allow_network: bool = False,
         allow_loopback: bool = False,
         free_disk_mb: int = 512,
-        **options: Any,
+        fast_fork: bool = True,
+        level: int = 2,
+        cgroup: bool = True,
+        probe: bool = True,
+        weakening: Weakening = _ALL_GUARDS,
     ) -> None:
         """Configure; :meth:`start` does the work.
 
@@ -55,24 +61,26 @@ class Sandbox:
             allow_network: whether a cell may ask for the host's network.
             allow_loopback: whether such a cell may reach the host's loopback address; without it there is no network,
                 because nothing walls that address off.
-            free_disk_mb: free space below which :meth:`short_of` says so.
-            options: ``level`` (highest to try), ``cgroup``, ``guards_off``: for tests of weaker places;
-                ``probe=False`` skips trying the guards at the start.
+            free_disk_mb: free megabytes below which :meth:`short_of` says so.
+            fast_fork: whether to use the fork tuning of ``fastfork/``.
+            level: highest isolation level to try; a lower one shows what a weaker host gives.
+            cgroup: whether to use control groups where there are any.
+            probe: whether to try the guards at the start.
+            weakening: guards that are left out; only tests can make one that is not empty.
         """
-        self._config: dict[str, Any] = {
-            "python": python or sys.executable,
-            "slots": slots,
-            "preload": list(preload),
-            "network": allow_network,
-            "limits": limits.as_dict(),
-            "level": options.pop("level", 2),
-            "cgroup": options.pop("cgroup", True),
-            "guards_off": list(options.pop("guards_off", ())),
-        }
+        self._config = messages.LauncherConfig(
+            python=python or sys.executable,
+            slots=slots,
+            preload=tuple(preload),
+            network=allow_network,
+            limits=wire_limits(limits),
+            level=level,
+            cgroup=cgroup,
+            fast_fork=fast_fork,
+            weakening=weakening,
+        )
         self._loopback = allow_loopback
-        self._probe = options.pop("probe", True)
-        if options:
-            raise TypeError(f"unknown options: {', '.join(options)}")
+        self._probe = probe
         self._required, self._ceiling, self._free_disk_mb = required_isolation, ceiling, free_disk_mb
         self._lock = threading.RLock()
         self._connection: Connection | None = None
@@ -93,6 +101,7 @@ class Sandbox:
             allow_network=settings.allow_network,
             allow_loopback=settings.allow_loopback,
             free_disk_mb=settings.free_disk_mb,
+            fast_fork=settings.fast_fork,
         )
 
     def __enter__(self) -> Sandbox:
@@ -134,13 +143,13 @@ class Sandbox:
         with self._lock:
             self.spawn()
             assert self._connection is not None
-            if not self._connection.greeting:
+            if self._connection.greeting is None:
                 self._greet(self._connection)
 
     def _greet(self, connection: Connection) -> None:
         try:
             greeting = connection.greet()
-            self.report, self.environment = greeting["report"], greeting["environment"]
+            self.report, self.environment = greeting.report, greeting.environment
             if self._probe:
                 self._check()
         except SandboxBroken:
@@ -179,7 +188,7 @@ class Sandbox:
         if above := cell.limits.above(self._ceiling):
             named = ", ".join(f"{name} at most {getattr(self._ceiling, name):g}" for name in above)
             raise LimitTooHigh(f"this worker grants {named}")
-        if cell.network and not self._config["network"]:
+        if cell.network and not self._config.network:
             raise LimitTooHigh("this worker grants no network (CODEEXEC_ALLOW_NETWORK)")
         if cell.network and not self._loopback:
             raise LimitTooHigh("this worker grants no network: it would open the loopback (CODEEXEC_ALLOW_LOOPBACK)")
@@ -195,7 +204,7 @@ class Sandbox:
         return Run(cell, None, failure, self.report)
 
     def _connect(self, cell: Cell) -> socket.socket:
-        request = framing.encode(cell.request())
+        request = framing.encode(cell.message())
         with self._lock:
             if self._closed:
                 raise SandboxBroken("the sandbox is closed")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from .protocol import messages
+from .protocol.weakening import Weakening
 
 _HERE: Final = Path(__file__).resolve().parent
 #: registers a folder as a package under a private name, leaving the module search path as it was
@@ -19,26 +21,30 @@ _BOOT: Final = (
 )
 
 
-def launcher_command(python: str, fd: int, config: dict[str, Any]) -> list[str]:
+def launcher_command(python: str, fd: int, config: messages.LauncherConfig) -> list[str]:
     """How the launcher is executed: isolated, and without the site packages it does not need."""
     start = [python, "-I", "-S", "-B", "-c", _BOOT]
-    return [*start, "_codeexec_sandbox", str(_HERE), "launcher.main", str(fd), json.dumps(config)]
+    return [*start, "_codeexec_sandbox", str(_HERE), "launcher.main", str(fd), _argument(config)]
 
 
-def zygote_command(python: str, fd: int, config: dict[str, Any]) -> list[str]:
+def zygote_command(python: str, fd: int, config: messages.ZygoteConfig) -> list[str]:
     """How the zygote is executed, in the interpreter of the cells."""
     start = [python, "-I", "-B", "-X", "utf8", "-c", _BOOT]
-    return [*start, "_codeexec_sandbox", str(_HERE), "zygote.entry", str(fd), json.dumps(config)]
+    return [*start, "_codeexec_sandbox", str(_HERE), "zygote.entry", str(fd), _argument(config)]
+
+
+def _argument(config: messages.LauncherConfig | messages.ZygoteConfig) -> str:
+    return messages.encode(config).decode("utf-8", "surrogatepass")
 
 
 def execute(
-    command: Callable[[int], list[str]], guards_off: Sequence[str], *, stderr: int = subprocess.DEVNULL
+    command: Callable[[int], list[str]], weakening: Weakening, *, stderr: int = subprocess.DEVNULL
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a process that has nothing of ours but one end of a socket: no environment, no other descriptor.
 
     Args:
         command: the command line, given the number of the descriptor.
-        guards_off: ``env`` and ``fds`` let those through, for tests that prove that it matters.
+        weakening: in tests, whether environment and descriptors are let through.
         stderr: as :class:`subprocess.Popen` takes it.
 
     Returns:
@@ -53,9 +59,9 @@ def execute(
         try:
             process = subprocess.Popen(
                 command(far.fileno()),
-                env=None if "env" in guards_off else {},
-                pass_fds=() if "fds" in guards_off else (far.fileno(),),
-                close_fds="fds" not in guards_off,
+                env=None if weakening.env else {},
+                pass_fds=() if weakening.fds else (far.fileno(),),
+                close_fds=not weakening.fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,

@@ -11,10 +11,18 @@ import pytest
 from codeexec_magic.contract import DEFAULT_LIMITS, Reason
 from codeexec_magic.limits import Limits
 from codeexec_magic.request import asked_limits
-from worker.sandbox.outcome import broken, judge
+from worker.sandbox.outcome import Outcome, broken
+from worker.sandbox.outcome import judge as judge_evidence
+from worker.sandbox.protocol.messages import EndReport, Evidence
 
 LIMITS = Limits(memory_mb=1024, cpu_s=10)
 OK = {"status": "ok", "values": {"a": 1}}
+
+
+def judge(fields: dict[str, Any], limits: Limits) -> Outcome:
+    """The verdict on evidence with these fields."""
+    end = fields.get("end")
+    return judge_evidence(Evidence(**{**fields, "end": end and EndReport("", **end)}), limits)
 
 
 def error(*kinds: str, errno: int | None = None) -> dict[str, Any]:
@@ -78,13 +86,10 @@ def test_classification(evidence: dict[str, Any], reason: Reason) -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        [],
-        "ok",
-        {},
-        {"status": "ok", "values": 3},
-        {"status": "error", "error": 7},
+        None,
+        {"status": "ok", "values": {}},
         {"status": "error", "error": {"kinds": 1, "traceback": {"a": 1}, "ename": [], "evalue": {}}},
-        {"status": "nonsense", "code": "x"},
+        {"status": "nonsense", "code": 999},
         {"status": "exit", "code": -5},
     ],
 )

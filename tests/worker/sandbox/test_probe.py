@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+from weakened import without
 
 from codeexec_magic.contract import Reason
 from codeexec_magic.limits import Limits
@@ -44,7 +45,7 @@ def test_every_check_has_a_control_that_works(level: int, monkeypatch: pytest.Mo
 def test_a_guard_switched_off_is_named(level: int, guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one guard off, all others on, the probe names it and leaves no level."""
     monkeypatch.setenv("PROBE_CANARY", "1")
-    with Sandbox(slots=1, preload=(), level=level, required_isolation=0, guards_off=(guard,)) as sandbox:
+    with Sandbox(slots=1, preload=(), level=level, required_isolation=0, weakening=without(guard)) as sandbox:
         report = sandbox.report
     holes = {name for name, result in report["checks"].items() if not result["refused"]}
     unprivileged = {"signal"} if level == 1 and os.getuid() == 0 else set()

@@ -293,8 +293,8 @@ FORGED_END = """
 import os, json, gc
 for junk in (b"", b"j", b"j{", b"jnull", b"p", b"p" + bytes(9), b"p" + bytes(20), b"j" + b"[" * 4000, os.urandom(4000)):
     os.write(3, junk or b"x")
-os.write(3, b'j{"type":"end","status":"ok","token":"guess"}')
-os.write(3, b'j{"type":"outcome","kill":null}')
+os.write(3, b'j["EndReport","guess","ok",0,null,null]')
+os.write(3, b'j["Evidence",null]')
 os.write(3, b'j{"type":"stream","name":"stdout","text":"forged"}')
 """
 
@@ -331,17 +331,16 @@ def test_real_token_does_not_beat_the_wait_status(sandbox: Sandbox) -> None:
     """A cell that digs out its own token and claims success, then dies, has died."""
     code = """
     import gc, os, json, signal
-    dicts = [d for d in gc.get_objects() if isinstance(d, dict)]
-    tokens = [d["token"] for d in dicts if isinstance(d.get("token"), str)]
+    tokens = []
     import sys
     frame = sys._getframe()
     while frame:
         request = frame.f_locals.get("request")
-        if isinstance(request, dict):
-            tokens.append(request.get("token"))
+        if hasattr(request, "token"):
+            tokens.append(request.token)
         frame = frame.f_back
     for token in tokens:
-        os.write(3, b"j" + json.dumps({"type": "end", "status": "ok", "token": token}).encode())
+        os.write(3, b"j" + json.dumps(["EndReport", token, "ok", 0, None, None]).encode())
     print(len(tokens) > 0)
     os.kill(os.getpid(), signal.SIGKILL)
     """

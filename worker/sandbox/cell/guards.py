@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..linux import landlock, namespaces, procfs, seccomp, syscalls
+from ..protocol.messages import CellCode
+from ..protocol.weakening import Weakening
 
 if TYPE_CHECKING:
     from .spawn import Spawn
@@ -42,12 +44,12 @@ def put_on(spawn: Spawn) -> dict[str, Any]:
         OSError: one could not be put on.
         RuntimeError: one is not what it should be.
     """
-    off = spawn.guards_off
+    off = spawn.weakening
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # without it our own /proc entries are not ours
     procfs.write("/proc/self/oom_score_adj", "1000")
     # made before the user changes: the paths may be out of the new one's reach
-    rules = _rules(spawn) if "landlock" not in off and landlock.abi() else None
-    if spawn.level < 2 and spawn.uid:
+    rules = _rules(spawn) if not off.landlock and landlock.abi() else None
+    if not spawn.namespaced and spawn.uid:
         _change_user(spawn)
     syscalls.drop_capabilities()
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
@@ -59,25 +61,25 @@ def put_on(spawn: Spawn) -> dict[str, Any]:
         os.close(rules.fd)
         _probe_folder(spawn, refused=True)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-    if "seccomp" not in off:
+    if not off.seccomp:
         spawn.listener = _install_filter(spawn)
     return {
         "listener": spawn.listener,
         "landlock_abi": rules.abi if rules else 0,
-        "seccomp": "seccomp" not in off,
+        "seccomp": not off.seccomp,
         "uid": os.getuid(),
-        **_verify(off, namespaced=bool(spawn.namespaces)),
+        **_verify(off, namespaced=spawn.namespaced),
     }
 
 
 def system_call_filter(spawn: Spawn) -> bytes:
     """The filter program of a cell."""
-    private = spawn.level >= 2
+    private = spawn.namespaced
     return seccomp.build(
         syscalls.machine(),
         inet=private or spawn.network,
         # abstract unix sockets belong to the network: only Landlock keeps those of the host out
-        unix=private and (not spawn.network or ("landlock" not in spawn.guards_off and landlock.abi() >= 6)),
+        unix=private and (not spawn.network or (not spawn.weakening.landlock and landlock.abi() >= 6)),
         ipc=private,
         unseen_memory=spawn.unseen_memory,
         shared_owner=not private and not spawn.uid,
@@ -107,8 +109,8 @@ def _change_user(spawn: Spawn) -> None:
 
 
 def _rules(spawn: Spawn) -> landlock.Ruleset:
-    rules = landlock.Ruleset(tcp=spawn.level >= 2 or spawn.network)
-    if spawn.level >= 2:
+    rules = landlock.Ruleset(tcp=spawn.namespaced or spawn.network)
+    if spawn.namespaced:
         rules.allow_read("/")
         rules.allow_write(*namespaces.WRITABLE)
     else:
@@ -121,7 +123,7 @@ def _rules(spawn: Spawn) -> landlock.Ruleset:
 def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
     """Positive and negative control: the same act succeeds before the rules are on and fails after."""
     try:
-        if spawn.level >= 2:
+        if spawn.namespaced:
             os.mkdir(f"{namespaces.AREA}/.probe")  # noqa: PTH102
             os.rmdir(f"{namespaces.AREA}/.probe")  # noqa: PTH106
         else:
@@ -134,7 +136,7 @@ def _probe_folder(spawn: Spawn, *, refused: bool) -> None:
         raise RuntimeError("Landlock rules are on but do not refuse what they should")
 
 
-def _verify(off: tuple[str, ...], *, namespaced: bool) -> dict[str, Any]:
+def _verify(off: Weakening, *, namespaced: bool) -> dict[str, Any]:
     """Read back what the kernel says is on, rather than believe the calls that set it."""
     status = dict(line.split(":\t", 1) for line in procfs.read("/proc/self/status").splitlines() if ":\t" in line)
     wrong = []
@@ -144,9 +146,9 @@ def _verify(off: tuple[str, ...], *, namespaced: bool) -> dict[str, Any]:
         wrong.append("capabilities can be gained")  # elsewhere an ordinary user may not say so, and needs not
     if status["NoNewPrivs"] != "1":
         wrong.append("no_new_privs is off")
-    if status["Seccomp"] != "2" and "seccomp" not in off:
+    if status["Seccomp"] != "2" and not off.seccomp:
         wrong.append("the system call filter is off")
-    if "seccomp" not in off:
+    if not off.seccomp:
         try:
             syscalls.unshare(syscalls.CLONE_NEWUSER)
             wrong.append("the system call filter lets unshare through")
@@ -162,24 +164,25 @@ def data() -> int:
     return int(procfs.read("/proc/self/statm").split()[5]) * resource.getpagesize()
 
 
-def limit(spawn: Spawn, limits: dict[str, Any], asked: int) -> None:
+def limit(spawn: Spawn, request: CellCode, asked: int) -> None:
     """Set the kernel's own limits, as far as they are the run's; none can be raised again.
 
     Args:
         spawn: what the launcher asked for.
-        limits: of the run.
+        request: of the run.
         asked: from :func:`data`, before the cell asks for any.
     """
-    cpu = int(time.process_time() + limits["cpu_s"]) + 2
+    limits = request.limits
+    cpu = int(time.process_time() + limits.cpu_s) + 2
     # a little below the tree's limit, so that one greedy process gets a MemoryError rather than a kill
-    room = asked + (int(limits["memory_mb"]) << 20) * 15 // 16
+    room = asked + (limits.memory_mb << 20) * 15 // 16
     megabyte = 1 << 20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_DATA, room, room) if "memory" not in spawn.guards_off else (resource.RLIMIT_DATA, -1, -1),
-        (resource.RLIMIT_FSIZE, limits["file_mb"] * megabyte, limits["file_mb"] * megabyte),
-        (resource.RLIMIT_NOFILE, limits["descriptors"], limits["descriptors"]),
-        (resource.RLIMIT_NPROC, limits["nproc"], limits["nproc"]),
+        (resource.RLIMIT_DATA, room, room) if not spawn.weakening.memory else (resource.RLIMIT_CORE, 1, 1),
+        (resource.RLIMIT_FSIZE, limits.file_mb * megabyte, limits.file_mb * megabyte),
+        (resource.RLIMIT_NOFILE, limits.descriptors, limits.descriptors),
+        (resource.RLIMIT_NPROC, request.tasks_of_user, request.tasks_of_user),
     ):
         _set(kind, soft, hard)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -14,11 +12,11 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ..fastfork import memory_holder
-from ..linux import namespaces, syscalls
-from ..protocol import packets
-from . import guards, rehearsal, runner, soft_limit
+from ..linux import syscalls
+from ..protocol import messages, packets
+from . import environment, guards, rehearsal, runner, soft_limit
 from .shell import channel
+from .spawn import CELL_FDS
 from .streams import Stream
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 #: the event channel's descriptor, the only one beside the standard three
 EVENTS_FD: Final = 3
-#: a standby without work for so long has time for more (milliseconds)
-_IDLE_MS: Final = 25
 
 
 def main(spawn: Spawn) -> NoReturn:
@@ -35,31 +31,30 @@ def main(spawn: Spawn) -> NoReturn:
     home_pid = os.getpid()
     try:
         code_fd = _prepare(spawn)
-        _take_more(spawn, code_fd)
+        gc.freeze()
         data = guards.data()
     except BaseException:
-        _tell({"type": "broken", "text": traceback.format_exc(limit=-4)[-2000:]})
+        _tell(messages.Broken(traceback.format_exc(limit=-4)[-2000:]))
         os._exit(70)
-    request = _receive(code_fd)
+    request, fds = _receive(code_fd)
     _leave_listener(spawn)
-    guards.limit(spawn, request["limits"], data)
-    if spawn.namespaces and spawn.unseen_memory:
-        memory_holder.drop()
+    guards.limit(spawn, request, data)
+    spawn.hold_memory()
     channel.fd = EVENTS_FD
-    report, code = runner.run(spawn.shell, request)
+    report, code = runner.run(spawn.shell, request, fds)
     if os.getpid() != home_pid:
         os._exit(code)  # a forked child ran off the end of the cell: only the cell itself reports
-    _finish(report, request["token"])
+    _finish(report, request.token)
     runner.leave(code)
 
 
 def _prepare(spawn: Spawn) -> int:
     """Put the guards on; returns the descriptor that the code comes on."""
-    spawn.pages.take()
-    _enter(spawn)
+    spawn.tuning.adopt()
+    spawn.enter()
     code_fd = _descriptors(spawn)
     _surroundings(spawn)
-    _tell({"type": "ready", "guards": guards.put_on(spawn)})
+    _tell(messages.CellReady(guards.put_on(spawn)))
     return code_fd
 
 
@@ -69,45 +64,44 @@ def _leave_listener(spawn: Spawn) -> None:
         os.close(spawn.listener)
 
 
-def profile(spawn: Spawn, cells: int) -> int:
-    """Live the life of a cell, as it is lived with most of them, to learn what that takes.
+def rehearse(spawn: Spawn) -> int:
+    """Do what a cell does, to learn which memory that takes.
 
     Args:
         spawn: as for :func:`main`, with nobody listening.
-        cells: how many typical ones to run.
 
     Returns:
-        where the descriptor of the code is to be found
+        where the descriptor of the code is found
     """
     code_fd = _prepare(spawn)
     gc.freeze()
     channel.fd = EVENTS_FD
-    for code in rehearsal.typical(cells):
-        report, _ = runner.run(spawn.shell, json.loads(json.dumps({"code": code})))
+    for code in rehearsal.typical(2):
+        report, _ = runner.run(spawn.shell, _as_received(code), {})
         _finish(report, "")
     runner.wind_up()
     return code_fd
 
 
+def _as_received(code: str) -> messages.CellCode:
+    limits = messages.CellLimits(0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    received = messages.decode(messages.encode(messages.CellCode(code, (), (), (), limits, 0, "")))
+    assert isinstance(received, messages.CellCode)
+    return received
+
+
 def _finish(report: dict[str, Any], token: str) -> None:
-    text = json.dumps({"type": "end", "token": token, **report}, ensure_ascii=False)
-    for packet in packets.message(text.encode("utf-8", "surrogatepass")):
+    status = report["status"]
+    code = report.get("code", int(status == "error"))
+    end = messages.EndReport(token, status, code, report.get("error"), report.get("left"))
+    for packet in packets.message(messages.encode(end)):
         os.write(EVENTS_FD, packet)
 
 
-def _tell(event: dict[str, Any]) -> None:
-    # ready and broken come before any user code, when the channel is surely empty
+def _tell(message: messages.CellReady | messages.Broken) -> None:
+    # this comes before any user code, when the channel is surely empty
     with contextlib.suppress(OSError):
-        os.write(EVENTS_FD, packets.MESSAGE + json.dumps(event).encode()[: packets.PACKET - 1])
-
-
-def _enter(spawn: Spawn) -> None:
-    """Move into the run's namespaces; the zygote has forked us into its process namespace."""
-    if not spawn.namespaces:
-        return
-    spawn.enter_groups()
-    syscalls.setns(spawn.namespaces["mnt"], syscalls.CLONE_NEWNS)
-    namespaces.move_in(spawn.uid, network=spawn.network or "netns" in spawn.guards_off)
+        os.write(EVENTS_FD, packets.MESSAGE + messages.encode(message)[: packets.PACKET - 1])
 
 
 def _descriptors(spawn: Spawn) -> int:
@@ -118,7 +112,7 @@ def _descriptors(spawn: Spawn) -> int:
     soft_limit.disarm()
     fds = spawn.fds
     # move ours out of the way of the numbers they must end at
-    high = {name: os.dup(fd) for name, fd in fds.items() if name != "control"}
+    high = {name: os.dup(fds[name]) for name in CELL_FDS}
     null = os.open("/dev/null", os.O_RDONLY)
     targets = {0: null, 1: high["stdout"], 2: high["stderr"]}
     code = os.dup(high["code"])
@@ -128,7 +122,7 @@ def _descriptors(spawn: Spawn) -> int:
     while code == EVENTS_FD:
         code = os.dup(code)
     os.dup2(events, EVENTS_FD, inheritable=False)
-    if "fds" in spawn.guards_off:
+    if spawn.weakening.fds:
         if "control" in fds:
             os.close(fds["control"])
     else:
@@ -147,20 +141,7 @@ def settle(shell: Any, home: str, tmp: str, *, keep_environment: bool) -> None:
     """
     if not keep_environment:
         os.environ.clear()
-    path = [os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]  # noqa: PTH120
-    os.environ.update(
-        {
-            "HOME": home,
-            "LANG": "C.UTF-8",
-            "LOGNAME": "sandbox",
-            "PATH": ":".join(dict.fromkeys(path)),
-            "SHELL": "/bin/sh",
-            "TMPDIR": tmp,
-            "USER": "sandbox",
-            **THREADS,
-            **KERNEL,
-        }
-    )
+    os.environ.update(environment.variables(home, tmp))
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = Stream(channel, packets.STDOUT)  # type: ignore[assignment,misc]
     sys.stderr = sys.__stderr__ = Stream(channel, packets.STDERR)  # type: ignore[assignment,misc]
@@ -178,26 +159,17 @@ def _search_working_folder() -> None:
 
 def _surroundings(spawn: Spawn) -> None:
     # where a cell shares folders with the host, its files are its own
-    os.umask(0o022 if spawn.namespaces else 0o077)
+    os.umask(0o022 if spawn.namespaced else 0o077)
     os.chdir(spawn.home)
-    if not spawn.namespaces:
+    if not spawn.namespaced:
         tmp = str(Path(spawn.home, "tmp"))
         os.mkdir(tmp, 0o700)  # noqa: PTH102
-        settle(spawn.shell, spawn.home, tmp, keep_environment="env" in spawn.guards_off)
+        settle(spawn.shell, spawn.home, tmp, keep_environment=spawn.weakening.env)
     runner.reseed()
 
 
-def _take_more(spawn: Spawn, code_fd: int) -> None:
-    """Use the time until the code comes for pages that only some cells need."""
-    waiting = select.poll()
-    waiting.register(code_fd, select.POLLIN)
-    if not waiting.poll(_IDLE_MS):
-        spawn.more_pages.take(lambda: waiting.poll(0))
-    gc.freeze()
-
-
-def _receive(fd: int) -> dict[str, Any]:
-    """The request, with the descriptors that came along in the place of their names."""
+def _receive(fd: int) -> tuple[messages.CellCode, dict[str, int]]:
+    """The request, and the descriptors that came along, by their names."""
     with socket.socket(fileno=fd) as sock:
         start, fds, _, _ = socket.recv_fds(sock, 1 << 20, 2, socket.MSG_CMSG_CLOEXEC)
         data = bytearray(start)
@@ -205,26 +177,6 @@ def _receive(fd: int) -> dict[str, Any]:
             data += chunk
     if not data:
         os._exit(0)  # the launcher no longer needs this standby
-    request: dict[str, Any] = json.loads(data)
-    return request | dict(zip(request["descriptors"], fds, strict=True))
-
-
-#: what libraries make at most by themselves: each thread's stack takes 8 MB of the memory limit, and on a machine of
-#: 64 processors the pools of polars and XLA, and the processes of joblib, would not fit
-_POOL: Final = str(min(os.cpu_count() or 1, 8))
-THREADS: Final = {
-    **{
-        f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "BLIS", "NUMBA", "RAYON")
-    },
-    **dict.fromkeys(("POLARS_MAX_THREADS", "NPROC", "LOKY_MAX_CPU_COUNT"), _POOL),
-}
-#: what a notebook's kernel sets
-KERNEL: Final = {
-    "CLICOLOR": "1",
-    "CLICOLOR_FORCE": "1",
-    "FORCE_COLOR": "1",
-    "GIT_PAGER": "cat",
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "PAGER": "cat",
-    "TERM": "xterm-color",
-}
+    message = messages.decode(data)
+    assert isinstance(message, messages.CellCode)
+    return message, dict(zip(message.descriptors, fds, strict=True))

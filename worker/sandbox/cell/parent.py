@@ -6,17 +6,19 @@ It holds the only descriptor on which the wait status travels; the cell never ha
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import traceback
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ..linux import processes, rmtree, syscalls
+from ..protocol import messages
 from . import main as cell_main
 from .spawn import CELL_FDS, Spawn
+
+_MESSAGE: Final = 1 << 16
 
 
 def main(spawn: Spawn) -> NoReturn:
@@ -26,19 +28,20 @@ def main(spawn: Spawn) -> NoReturn:
         _serve(spawn, control)
     except BaseException:
         with contextlib.suppress(OSError):
-            control.send(json.dumps({"op": "broken", "text": traceback.format_exc(limit=-4)[-2000:]}).encode())
+            control.send(messages.encode(messages.Broken(traceback.format_exc(limit=-4)[-2000:])))
         _pause(control)
     os._exit(1)
 
 
 def _serve(spawn: Spawn, control: socket.socket) -> None:
-    if "fds" not in spawn.guards_off:
+    if not spawn.weakening.fds:
         syscalls.close_fds({*spawn.fds.values(), *spawn.groups})
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-    if control.recv(16) != b"go":
+    order = control.recv(_MESSAGE)
+    if not order or not isinstance(messages.decode(order), messages.Proceed):
         os._exit(0)  # the launcher went away, or ends us, before it could account for us
     spawn.enter_groups()
     _watch(spawn, control, wake_r, _fork_cell(spawn, control))
@@ -53,7 +56,7 @@ def _fork_cell(spawn: Spawn, control: socket.socket) -> int:
         cell_main.main(spawn)
     for name in CELL_FDS:
         os.close(spawn.fds[name])
-    control.send(b'{"op":"forked"}')
+    control.send(messages.encode(messages.CellForked()))
     return pid
 
 
@@ -68,13 +71,13 @@ def _watch(spawn: Spawn, control: socket.socket, wake: int, pid: int) -> None:
                     os.read(wake, 512)
                 for ended, status, most in processes.reap():
                     if ended == pid:
-                        control.send(json.dumps({"op": "ended", "status": status, "most": most}).encode())
+                        control.send(messages.encode(messages.CellEnded(spawn.order.number, status, most)))
             else:
                 _end(spawn, control)
 
 
 def _end(spawn: Spawn, control: socket.socket) -> NoReturn:
-    # a message means kill, the end of the stream that the launcher is gone; either way nothing may stay
+    # the only message is Kill, and the end of the stream means that the launcher is gone: nothing may stay either way
     if os.getuid() == 0 and spawn.uid != 0:
         _kill_user(spawn.uid)
     processes.kill_below(os.getpid())
@@ -97,4 +100,4 @@ def _kill_user(uid: int) -> None:
 def _pause(control: socket.socket) -> None:
     # the launcher ends us once it has read the message
     with contextlib.suppress(OSError):
-        control.recv(16)
+        control.recv(_MESSAGE)

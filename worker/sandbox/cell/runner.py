@@ -10,8 +10,10 @@ import signal
 import struct
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ..protocol.messages import CellCode
 from . import asyncio_tasks, soft_limit, values
 from .exception_report import describe
 
@@ -43,12 +45,13 @@ def renew_keys() -> None:
         uuid._node = uuid._last_timestamp = None
 
 
-def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def run(shell: Any, request: CellCode, fds: Mapping[str, int]) -> tuple[dict[str, Any], int]:
     """Run the cell.
 
     Args:
         shell: a shell in which nothing ran yet.
-        request: ``code``, ``outputs`` and ``downloads``; ``inputs`` and ``returns`` are descriptors, if there are any.
+        request: the code, and what is to come back.
+        fds: descriptors: ``inputs``, and ``returns`` for what comes back, if there are any.
 
     Returns:
         the end report and the exit code of the process
@@ -56,12 +59,13 @@ def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     home = os.getcwd()  # noqa: PTH109 - for chdir alone
     try:
         soft_limit.arm()
-        files = values.receive(request["inputs"], shell.user_ns) if "inputs" in request else set()
+        files = values.receive(fds["inputs"], shell.user_ns) if "inputs" in fds else set()
         report, code = _run(shell, request)
         with contextlib.suppress(OSError):  # the worker takes no more, or the folder is gone: the outcome stands
             os.chdir(home)
-            _return(shell, request, report)
-            report["left"] = values.left_behind(files, request.get("downloads") or ())
+            if "returns" in fds:
+                _return(shell, request, values.Returns(fds["returns"]), succeeded=report["status"] == "ok")
+            report["left"] = values.left_behind(files, request.downloads)
         _hold_signals()
         return report, code
     except values.InputError as err:
@@ -72,15 +76,12 @@ def run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
         return {"status": "error", "error": describe(type(err), err, [])}, 1
 
 
-def _return(shell: Any, request: dict[str, Any], report: dict[str, Any]) -> None:
+def _return(shell: Any, request: CellCode, returns: values.Returns, *, succeeded: bool) -> None:
     """Send what was asked for: files always, variables if the cell succeeded."""
-    if "returns" not in request:
-        return
-    returns = values.Returns(request["returns"])
     try:
-        if report["status"] == "ok":
-            returns.values(shell.user_ns, request["outputs"])
-        returns.files(request["downloads"])
+        if succeeded:
+            returns.values(shell.user_ns, request.outputs)
+        returns.files(request.downloads)
     finally:
         returns.close()
 
@@ -91,9 +92,9 @@ def _hold_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run(shell: Any, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def _run(shell: Any, request: CellCode) -> tuple[dict[str, Any], int]:
     try:
-        result = shell.run_cell(request["code"], store_history=True)
+        result = shell.run_cell(request.code, store_history=True)
         problem = result.error_before_exec or result.error_in_exec
         shown = shell.failure if problem is None else None
         if shown and "SoftTimeLimitExceeded" not in shown["kinds"]:

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ..linux import syscalls
-from . import call_chain, memory_layout
+from . import call_chain
+from .mappings import Mapping, mappings
 
 _HUGE: Final = 2 << 20
 _PAGE: Final = mmap.PAGESIZE
@@ -89,20 +90,13 @@ def move(pages: Sequence[int]) -> bool:
         os.close(file)
 
 
-def mapped(process: int | str = "self") -> list[memory_layout.Mapping]:
+def mapped(process: int | str = "self") -> list[Mapping]:
     """Where a process, by default this one, has the file.
 
     Raises:
         OSError: it is gone, or not ours to read.
     """
-    return [mapping for mapping in memory_layout.mappings(process) if mapping.file.startswith(NAME)]
-
-
-def split(pages: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Which of these pages, by their addresses, belong to the heap, and which do not."""
-    files = mapped()
-    inside = {page for page in pages if any(one.start <= page < one.end for one in files)}
-    return sorted(inside), [page for page in pages if page not in inside]
+    return [mapping for mapping in mappings(process) if mapping.file.startswith(NAME)]
 
 
 def _survives(file: int, area: Area) -> bool:
@@ -121,7 +115,7 @@ def _areas(pages: Sequence[int]) -> list[Area]:
     """The heap of the C library, and the parts of other memory where objects lie close together."""
     found: list[Area] = []
     clusters = list(_clusters(pages))
-    for mapping in memory_layout.mappings():
+    for mapping in mappings():
         if mapping.rights != "rw-p":
             continue
         at = bisect.bisect_left(pages, mapping.start)

@@ -7,7 +7,6 @@ monotonic clock. The worker's end of a run closing kills that run; the control s
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from ..linux import syscalls
+from ..protocol import messages
 from .event_loop import Loop, has_data, hung_up
 from .pool import TRIES, StandbyPool
 from .process_tree import ProcessTree
@@ -33,7 +33,13 @@ _UNDISTURBED_S: Final = 0.005
 class Launcher:
     """Owns the standbys and the runs."""
 
-    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, config: messages.LauncherConfig) -> None:
+        """Prepare; :meth:`run` starts.
+
+        Args:
+            control: socket to the worker.
+            config: from the worker.
+        """
         self._control, self._config = control, config
         self._loop = Loop()
         self._standbys = StandbyPool(config, self._loop, self)
@@ -41,26 +47,25 @@ class Launcher:
         self._waiting: deque[Run] = deque()
         self._refill_at = float("inf")
         self._report: dict[str, Any] = {}
-        self._ready: dict[str, Any] = {}  #: what the worker is told once the first standby has its guards on
+        self._environment = ""  #: fingerprint of the cells' interpreter and libraries
+        self._told = False  #: the worker knows that the first standby is ready
 
     def run(self) -> NoReturn:
         """Start the zygote, tell the worker, serve it until it goes."""
         try:
-            ready = self._standbys.start()
-        except (OSError, ZygoteFailed) as err:
-            self.send({"op": "broken", "text": str(err)})
+            self._report, self._environment = self._standbys.start()
+        except (OSError, ZygoteFailed, messages.BadMessage) as err:
+            self.send(messages.Broken(str(err)))
             os._exit(1)
-        self._report = ready["report"]
-        self._ready = {"op": "ready", "report": self._report, "environment": ready["environment"]}
         self._loop.watch(self._control, self._on_control)
         self._standbys.refill()
         while True:
             self._turn()
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: messages.LauncherReady | messages.Broken) -> None:
         """Tell the worker, if there still is one."""
         with contextlib.suppress(OSError):
-            self._control.send(json.dumps(message).encode())
+            self._control.send(messages.encode(message))
 
     def _quit(self) -> NoReturn:
         self._standbys.close()
@@ -104,7 +109,7 @@ class Launcher:
             data, fds = b"", []
         if not data:
             self._quit()
-        run = Run(socket.socket(fileno=fds[0]), fds[1:], sample_memory="memory" not in self._config["guards_off"])
+        run = Run(socket.socket(fileno=fds[0]), fds[1:], sample_memory=not self._config.weakening.memory)
         self._runs.append(run)
         self._loop.watch(run.sock, lambda: self._on_run(run))
         self._on_run(run, data)
@@ -130,13 +135,12 @@ class Launcher:
     def _dispatch(self) -> None:
         for run in list(self._waiting):
             assert run.request is not None
-            limits = run.request["limits"]
-            tree = self._standbys.fitting(limits, network=bool(run.request.get("network")), run=run)
+            tree = self._standbys.fitting(run, run.request)
             if tree is None:
                 continue
             self._waiting.remove(run)
             try:
-                run.start(tree, self._standbys.with_tasks(limits))
+                run.start(tree, self._standbys.tasks(run.request.limits))
             except OSError as err:
                 run.fail(f"the standby did not take the code: {err}", self._report)
                 self._standbys.broken(tree, str(err))
@@ -181,29 +185,29 @@ class Launcher:
 
     def on_ready(self, tree: ProcessTree) -> None:
         """Tell the worker, once, with what the first standby found to be really on; then use it."""
-        if self._ready:
+        if not self._told:
             self._report |= tree.guards
-            if not tree.guards["landlock_abi"] and "landlock" not in self._config["guards_off"]:
+            if not tree.guards["landlock_abi"] and not self._config.weakening.landlock:
                 # without it a level keeps only what the next lower one promises
                 self._report["level"] -= 1
                 self._report["missing"].append("landlock: the kernel has none")
-            self.send(self._ready)
-            self._ready = {}
+            self.send(messages.LauncherReady(self._report, self._environment))
+            self._told = True
         self._dispatch()
 
     def on_failed(self, tree: ProcessTree) -> None:
         """A run that needed this very tree gets another, a few times."""
-        waiting: Run | None = tree.spec.get("run")
-        if waiting is not None and waiting in self._waiting:
+        waiting = tree.spec.run
+        if isinstance(waiting, Run) and waiting in self._waiting:
             waiting.tries += 1
             if waiting.tries >= TRIES:
                 self._waiting.remove(waiting)
                 self._give_up(waiting, tree.problem)
 
     def on_hopeless(self, why: str) -> None:
-        """There are no trees to be had: at the start that is the end, later that of every run that waits."""
-        if self._ready:
-            self.send({"op": "broken", "text": why})
+        """No tree can be made: at the start the launcher ends, later every run that waits fails."""
+        if not self._told:
+            self.send(messages.Broken(why))
             self._quit()
         while self._waiting:
             self._give_up(self._waiting.popleft(), why)
@@ -252,9 +256,11 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
-    launcher = Launcher(control, json.loads(sys.argv[2]))
+    config = messages.decode(sys.argv[2].encode("utf-8", "surrogatepass"))
+    assert isinstance(config, messages.LauncherConfig)
+    launcher = Launcher(control, config)
     try:
         launcher.run()
     except Exception:
-        launcher.send({"op": "broken", "text": traceback.format_exc()[-4000:]})
+        launcher.send(messages.Broken(traceback.format_exc()[-4000:]))
         os._exit(1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, Final
 
-from ..protocol import framing, packets
+from ..protocol import framing, messages, packets
 from .event_buffer import EVENT_COST, MOST_EVENTS, EventBuffer, truncated
 from .kept_output import DisplayTail, Text
 
@@ -28,14 +29,14 @@ class Collector:
             token: what the runner signs its own reports with.
         """
         self._cap, self._token = cap, token
-        self._end_head = json.dumps({"type": "end", "token": token})[:-1].encode()
+        self._end_head = json.dumps([messages.EndReport.__name__, token], separators=(",", ":"))[:-1].encode()
         self._texts = {name: Text(cap) for name in ("stdout", "stderr")}
         self._displays = self._display_total = 0
         self._display_tail: DisplayTail | None = None  # only once the displays have used up their limit
         self._parts: dict[bytes, bytearray] = {}
         self._part_bytes = 0
         self._buffer = EventBuffer()
-        self.end: dict[str, Any] | None = None  #: the runner's report
+        self.end: messages.EndReport | None = None  #: the runner's report
         self.dropped = {"stdout": 0, "stderr": 0, "display": 0, "junk": 0}
 
     @property
@@ -155,19 +156,24 @@ class Collector:
         except framing.BadJson:
             self.dropped["junk"] += len(data)
             return
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            self.dropped["junk"] += len(data)
-        elif message["type"] == "end":
+        if isinstance(message, list):
             self._take_end(message, len(data))
+        elif not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            self.dropped["junk"] += len(data)
         else:
             self._display(message, len(data))
 
-    def _take_end(self, message: dict[str, Any], size: int) -> None:
-        if message.get("token") != self._token or size > 4 * self._cap + (1 << 20):
+    def _take_end(self, value: list[Any], size: int) -> None:
+        message: object = None
+        with contextlib.suppress(messages.BadMessage):
+            message = messages.from_json(value)
+        genuine = isinstance(message, messages.EndReport) and message.token == self._token
+        if not genuine or size > 4 * self._cap + (1 << 20):
             self.dropped["junk"] += size
             return
+        assert isinstance(message, messages.EndReport)
         # several ends can only be forged; the worst of them counts
-        if self.end is None or self.end.get("status") == "ok":
+        if self.end is None or self.end.status == "ok":
             self.end = message
 
     def _display(self, message: dict[str, Any], size: int) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..linux import accounting, disk, file_locks
-from ..protocol import framing
+from ..protocol import framing, messages
 from .output import Collector
-from .process_tree import ProcessTree
+from .process_tree import ProcessTree, State, TaskLimits
 from .supervisor import Supervisor
 
 #: how long atexit handlers and threads may go on after the cell has ended (seconds)
@@ -40,12 +40,12 @@ class Run:
         sock.setblocking(False)
         self._decoder = framing.Decoder()
         self._out = bytearray()
-        self.request: dict[str, Any] | None = None
+        self.request: messages.RunCell | None = None
         self.tree: ProcessTree | None = None
         self.kill_reason: str | None = None  #: what the launcher killed for
         self.detail: dict[str, Any] = {}
         self.collector: Collector | None = None
-        self.soft_sent = self.done = self.told = False
+        self.soft_sent = self.done = False
         self._asked = self._started = self._ended = 0.0
         self._next_sample = self._kill_by = self._grace_end = 0.0
         self._flush_by = float("inf")  #: when output that was held back goes out
@@ -73,35 +73,37 @@ class Run:
         """Understand what the worker sent; false when it is nothing a worker sends."""
         try:
             for message in self._decoder.feed(data):
-                if message["op"] == "run":
+                if isinstance(message, messages.RunCell):
                     self.request, self._asked = message, time.monotonic()
-                elif message["op"] == "cancel":
-                    self.stop(message.get("reason") or "cancelled")
-        except framing.BadJson:
+                elif isinstance(message, messages.CancelRun):
+                    self.stop(message.reason)
+        except messages.BadMessage:
             return False
         return True
 
-    def start(self, tree: ProcessTree, limits: dict[str, Any]) -> None:
-        """Hand the code to a standby and start the clocks."""
+    def start(self, tree: ProcessTree, tasks: TaskLimits) -> None:
+        """Hand the code to a standby and start the clocks.
+
+        Args:
+            tree: is ready.
+            tasks: of this run; those of the standby may differ.
+
+        Raises:
+            OSError: the standby is gone.
+        """
         assert self.request is not None
         self.tree = tree
-        self.collector = Collector(int(limits["output_kb"]) << 10, self.token)
-        if tree.group and any(limits[name] != tree.spec["limits"][name] for name in ("memory_mb", "tasks")):
-            tree.group.limit(limits["memory_mb"], limits["tasks"])
-        tree.hand_over(
-            {
-                "code": self.request["code"],
-                "outputs": self.request.get("outputs") or [],
-                "downloads": self.request.get("downloads") or [],
-                "descriptors": self.request.get("descriptors") or [],
-                "limits": limits,
-                "token": self.token,
-            },
-            self._fds,
+        request, limits = self.request, self.request.limits
+        self.collector = Collector(limits.output_kb << 10, self.token)
+        if tree.group and (limits.memory_mb, tasks.tree) != (tree.spec.limits.memory_mb, tree.spec.tasks.tree):
+            tree.group.limit(limits.memory_mb, tasks.tree)
+        code = messages.CellCode(
+            request.code, request.outputs, request.downloads, request.descriptors, limits, tasks.user, self.token
         )
+        tree.hand_over(code, self._fds)
         self._close_fds()  # the pipe ends when the cell does
         if tree.listener >= 0:
-            self.supervisor = Supervisor(tree, limits["processes"])
+            self.supervisor = Supervisor(tree, limits.processes)
         self._started = time.monotonic()
         self._next_sample = self._started + SAMPLE_S
 
@@ -115,7 +117,7 @@ class Run:
 
     def kill(self) -> None:
         """End the tree, for a reason already noted or because the cell has ended."""
-        if self.tree and self.tree.state == "running":
+        if self.tree and self.tree.state is State.RUNNING:
             self._kill_by = time.monotonic() + _KILL_S
             self.tree.kill()
 
@@ -157,7 +159,7 @@ class Run:
             return
         self._next_events = now + self.collector.window_s
         for event in self.collector.take():
-            self._out += framing.encode({"op": "event", "event": event})
+            self._out += framing.encode(messages.OutputEvent(event))
         if self._out and self._flush_by == float("inf"):
             self._flush_by = time.monotonic() + _TOGETHER_S
 
@@ -172,26 +174,26 @@ class Run:
             return
         if self.supervisor:
             self.supervisor.tick(now)
-        if tree.state == "ending":
+        if tree.state is State.ENDING:
             if self._kill_by and now > self._kill_by:
                 self._kill_by = now + _KILL_S
                 tree.kill_hard()
             return
-        self._check_time(tree, now, self.request["limits"])
+        self._check_time(tree, now, self.request.limits)
         if now >= self._next_sample:
             before = time.process_time()
-            self._sample(tree, self.request["limits"])
+            self._sample(tree, self.request.limits)
             # measuring must not become the load: it takes at most a third of a processor
             self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
 
-    def _check_time(self, tree: ProcessTree, now: float, limits: dict[str, Any]) -> None:
+    def _check_time(self, tree: ProcessTree, now: float, limits: messages.CellLimits) -> None:
         elapsed = now - self._started
         if self._grace_end:
             if now > self._grace_end:
                 self.kill()
-        elif elapsed >= limits["hard_s"]:
+        elif elapsed >= limits.hard_s:
             self.stop("timeout")
-        elif elapsed >= limits["soft_s"] and not self.soft_sent:
+        elif elapsed >= limits.soft_s and not self.soft_sent:
             self.soft_sent = True
             self.detail = {"after_s": elapsed}
             tree.interrupt()
@@ -202,25 +204,23 @@ class Run:
             return self._flush_by
         waiting = self.collector is not None and self.collector.waiting
         due = min(self._flush_by, self._next_events) if waiting else self._flush_by
-        if self.tree.state == "ending":
+        if self.tree.state is State.ENDING:
             return min(due, self._kill_by or float("inf"))
-        limits = self.request["limits"]
-        wall = limits["hard_s"] if self.soft_sent else limits["soft_s"]
+        limits = self.request.limits
+        wall = limits.hard_s if self.soft_sent else limits.soft_s
         calls = self.supervisor.deadline() if self.supervisor else float("inf")
         return min(due, calls, self._next_sample, self._grace_end or self._started + wall)
 
-    def _sample(self, tree: ProcessTree, limits: dict[str, Any]) -> None:
+    def _sample(self, tree: ProcessTree, limits: messages.CellLimits) -> None:
         pids = tree.pids()
         counted = tree.group.cpu() if tree.group else 0.0
         self._cpu = max(tree.meter.read(tree.init_pid, pids), counted) - tree.cpu_before
-        if self._cpu > limits["cpu_s"]:
+        if self._cpu > limits.cpu_s:
             self.stop("cpu", cpu_s=self._cpu)
         if tree.group is None and self._sample_memory:
-            used = accounting.memory(pids, tree.scratch)
-            if tree.spec["level"] >= 2 and not tree.spec["network"]:  # elsewhere the sockets are not the cell's alone
-                used += accounting.sockets(tree.cell_pid)
+            used = accounting.memory(pids, tree.scratch) + tree.kernel_memory()
             self._peak = max(self._peak, used)
-            if self._peak > limits["memory_mb"] << 20:
+            if self._peak > limits.memory_mb << 20:
                 self.stop("memory")
         self._full = accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full
         self._sample_locks(tree, pids)
@@ -236,17 +236,17 @@ class Run:
             if not (file_locks.inside(pid, device, inode, tree.home) if tree.home else device in own):
                 self.stop("signal", locks="a lock on a file that is not the cell's own")
 
-    def _sample_disk(self, home: Path, pids: list[int], limits: dict[str, Any]) -> None:
+    def _sample_disk(self, home: Path, pids: list[int], limits: messages.CellLimits) -> None:
         try:
-            size, count = disk.measure(home, limits["inodes"])
-            size += disk.removed(pids, home, limits["file_mb"] << 20)
+            size, count = disk.measure(home, limits.inodes)
+            size += disk.removed(pids, home, limits.file_mb << 20)
         except disk.Unmeasurable:
             self.stop("disk", full="hidden")
         except OSError:
             return  # the run's end has removed it
         else:
-            if size > limits["disk_mb"] << 20 or count > limits["inodes"]:
-                full = "inodes" if count > limits["inodes"] else "disk_mb"
+            if size > limits.disk_mb << 20 or count > limits.inodes:
+                full = "inodes" if count > limits.inodes else "disk_mb"
                 self.stop("disk", disk_mb=size >> 20, files=count, full=full)
 
     def finish(self, environment: dict[str, Any], *, quiet: bool = False) -> None:
@@ -262,46 +262,46 @@ class Run:
         evidence = self._evidence(environment)
         if self.tree is not None and self.collector is not None:
             self.collect(final=True, rounds=1 if quiet else _FINAL_ROUNDS)
-            evidence |= {"end": self.collector.end, "truncated": self.collector.truncated()}
-            if self.collector.end is not None:
-                self.collector.end.pop("token", None)
-        self.send({"op": "outcome", **evidence})
+            end = self.collector.end
+            evidence = evidence._replace(
+                end=None if end is None else end._replace(token=""), truncated=self.collector.truncated()
+            )
+        self._send(evidence)
 
-    def _evidence(self, environment: dict[str, Any]) -> dict[str, Any]:
+    def _evidence(self, environment: dict[str, Any]) -> messages.Evidence:
         tree, now = self.tree, time.monotonic()
-        evidence: dict[str, Any] = {
-            "kill": self.kill_reason,
-            "soft": self.soft_sent,
-            "detail": self.detail,
-            "isolation": environment,
-            "elapsed_s": (self._ended or now) - self._started if self._started else 0.0,
-            "start_s": self._started - self._asked if self._started else None,
-            "cpu_s": max(0.0, self._cpu),
-            "cut": bool(self._grace_end and now > self._grace_end),
-        }
-        if tree is not None:
-            group = tree.group
-            evidence |= {
-                "status": tree.status,
-                "problem": tree.problem,
-                "init_died": tree.init_died,
-                "oom_kills": group.oom_kills() if group else 0,
-                "processes_refused": self.supervisor.refused if self.supervisor else None,
-                "tasks_refused": group.forks_refused() if group else None,
-                "full": accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full,
-                "peak": group.peak() if group else max(self._peak, tree.growth),
-                "isolation": {**environment, **tree.guards},
-            }
-        return evidence
+        evidence = messages.Evidence(
+            kill=self.kill_reason,
+            soft=self.soft_sent,
+            detail=self.detail,
+            isolation=environment,
+            elapsed_s=(self._ended or now) - self._started if self._started else 0.0,
+            start_s=self._started - self._asked if self._started else None,
+            cpu_s=max(0.0, self._cpu),
+            cut=bool(self._grace_end and now > self._grace_end),
+        )
+        if tree is None:
+            return evidence
+        group = tree.group
+        return evidence._replace(
+            status=tree.status,
+            problem=tree.problem,
+            init_died=tree.init_died,
+            oom_kills=group.oom_kills() if group else 0,
+            processes_refused=self.supervisor.refused if self.supervisor else None,
+            tasks_refused=group.forks_refused() if group else None,
+            full=accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full,
+            peak=group.peak() if group else max(self._peak, tree.growth),
+            isolation={**environment, **tree.guards},
+        )
 
     def fail(self, text: str, environment: dict[str, Any]) -> None:
         """It cannot run."""
         if not self.done:
             self.done = True
-            self.send({"op": "outcome", **self._evidence(environment), "problem": text})
+            self._send(self._evidence(environment)._replace(problem=text))
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Queue a frame for the worker."""
+    def _send(self, message: messages.Message) -> None:
         self._out += framing.encode(message)
         self.flush()
 

@@ -39,9 +39,10 @@ class Supervisor:
             processes: the most it may have at a time.
         """
         self._tree, self._most = tree, processes
-        # in a control group stands one more: what makes the cell end fast, or at level 1 the cell's parent
-        self._more = 1 if tree.group else 0
-        self._holder = tree.spec["level"] >= 2 and tree.group is not None  #: the first is still to come
+        #: the process that holds the cell's memory is still to come
+        self._holder = tree.level >= 2 and tree.group is not None and tree.host.fast_fork
+        # in a control group stands one more: that holder, or at level 1 the cell's parent
+        self._more = 1 if tree.group is not None and (self._holder or tree.level < 2) else 0
         self._seen: set[int] = set()
         #: by thread, when processes were let go on that were not seen yet, the oldest first
         self._unseen: dict[int, float] = {}

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from . import procfs, syscalls
 
@@ -192,14 +192,16 @@ def roots_below_tmp() -> list[str]:
     return [root for root in library_roots() if root.startswith("/tmp/")]  # noqa: S108
 
 
-def build_house(limits: dict[str, Any], uid: int, hidden: list[str]) -> list[int]:
+def build_namespaces(uid: int, hidden: list[str], *, disk_mb: int, inodes: int, shm_mb: int) -> list[int]:
     """Move the calling process to a new mount namespace, with the scratch space of one cell, and its next child to a
     new namespace of processes.
 
     Args:
-        limits: of the run: ``disk_mb``, ``inodes``, ``shm_mb``.
         uid: the cell's user and group in the zygote's user namespace.
         hidden: from :func:`roots_below_tmp`.
+        disk_mb: megabytes of home and temporary folder together.
+        inodes: files and folders in them.
+        shm_mb: megabytes of ``/dev/shm``.
 
     Returns:
         path descriptors of the scratch file systems, whose use counts as memory
@@ -207,7 +209,7 @@ def build_house(limits: dict[str, Any], uid: int, hidden: list[str]) -> list[int
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
     mount_flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
     owner = f"uid={uid},gid={uid}"
-    area = f"size={limits['disk_mb']}m,nr_inodes={limits['inodes']},mode=0755,{owner}"
+    area = f"size={disk_mb}m,nr_inodes={inodes},mode=0755,{owner}"
     syscalls.mount("tmpfs", AREA, "tmpfs", mount_flags, area)
     for folder in (HOME, f"{AREA}/tmp"):  # noqa: S108
         os.mkdir(folder, 0o700)  # noqa: PTH102 - a standby is made hundreds of times a second
@@ -218,7 +220,7 @@ def build_house(limits: dict[str, Any], uid: int, hidden: list[str]) -> list[int
         os.makedirs(root, 0o755, exist_ok=True)  # noqa: PTH103
         syscalls.move_mount(tree, root)
         os.close(tree)
-    shm = f"size={limits['shm_mb']}m,nr_inodes=1k,mode=1777"
+    shm = f"size={shm_mb}m,nr_inodes=1k,mode=1777"
     syscalls.mount("tmpfs", "/dev/shm", "tmpfs", mount_flags | syscalls.MS_NOEXEC, shm)  # noqa: S108
     return [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (AREA, "/dev/shm")]  # noqa: S108
 
@@ -227,7 +229,7 @@ def move_in(uid: int, *, network: bool) -> None:
     """The cell's own part, once its process is in its namespaces: the namespaces that need no process before it.
 
     Args:
-        uid: as for :func:`build_house`.
+        uid: as for :func:`build_namespaces`.
         network: stay in the host's network namespace.
     """
     syscalls.unshare(_OWN_FLAGS if network else _OWN_FLAGS | syscalls.CLONE_NEWNET)

@@ -1,4 +1,4 @@
-"""Length-framed JSON between worker and launcher, and the careful reading of JSON that came from a cell."""
+"""Length-framed messages between worker and launcher, and the careful reading of JSON that came from a cell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import re
 import struct
 from typing import Any, Final, NoReturn
+
+from . import messages
 
 #: deepest nesting that is decoded; the decoder itself recurses
 MAX_DEPTH: Final = 64
@@ -24,39 +26,36 @@ class BadJson(ValueError):
     """Text that is no acceptable JSON."""
 
 
-def encode(message: dict[str, Any]) -> bytes:
-    """One frame."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+def encode(message: messages.Message) -> bytes:
+    """The frame of a message."""
+    body = messages.encode(message)
     return _HEAD.pack(len(body)) + body
 
 
 class Decoder:
-    """Takes bytes as they come, gives the frames that are complete."""
+    """Takes bytes as they come and gives the messages that are complete."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
-    def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Add bytes; return the messages they complete.
+    def feed(self, data: bytes) -> list[messages.Message]:
+        """Add bytes; return the messages that they complete.
 
         Raises:
-            BadJson: a frame is longer than allowed or no JSON object.
+            BadMessage: a frame is longer than allowed, or holds no message.
         """
         self._data += data
-        messages = []
+        complete = []
         while len(self._data) >= _HEAD.size:
             (length,) = _HEAD.unpack_from(self._data)
             if length > MAX_FRAME:
-                raise BadJson(f"frame of {length} bytes")
+                raise messages.BadMessage(f"frame of {length} bytes")
             end = _HEAD.size + length
             if len(self._data) < end:
                 break
-            message = json.loads(self._data[_HEAD.size : end])
-            if not isinstance(message, dict):
-                raise BadJson("frame is no object")
-            messages.append(message)
+            complete.append(messages.decode(self._data[_HEAD.size : end]))
             del self._data[:end]
-        return messages
+        return complete
 
 
 def loads(data: bytes) -> Any:

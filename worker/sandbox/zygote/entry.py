@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
-import resource
 import signal
 import socket
 import sys
 import traceback
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
+from ..fastfork import tuning
 from ..linux import namespaces, syscalls
+from ..protocol import messages
 from . import memory_importer, namespace_server
 
+_MESSAGE: Final = 1 << 16
 #: how kernels and containers refuse namespaces
 _REFUSALS: Final = {errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno.EACCES, errno.EUSERS}
 
@@ -27,12 +28,12 @@ _REFUSALS: Final = {errno.EPERM, errno.ENOSPC, errno.EINVAL, errno.ENOSYS, errno
 class Entry:
     """The steps, in their order."""
 
-    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, config: messages.ZygoteConfig) -> None:
         """Prepare.
 
         Args:
             control: to the launcher.
-            config: ``level`` to try, ``network``, and what :class:`zygote.Zygote` takes.
+            config: from the launcher.
         """
         self._control, self._config = control, config
         self._root = os.getuid() == 0
@@ -44,26 +45,31 @@ class Entry:
         sys.meta_path.insert(0, ours)
         try:
             missing = self._isolate()
-            from .server import Zygote  # with all that the namespace_server must not have
+            # imports all that the namespace server must not have
+            from . import namespaced_zygote, plain_zygote
 
-            zygote = Zygote(self._control, self._config, missing)
-            zygote.load()
+            kind = plain_zygote.PlainZygote if missing else namespaced_zygote.NamespacedZygote
+            zygote = kind(self._control, self._config, missing)
+            ready = zygote.load()
             sys.meta_path.remove(ours)
-            self._control.send(json.dumps({"op": "ready", **zygote.facts}).encode())
+            self._send(ready)
         except BaseException:
-            text = traceback.format_exc(limit=-6)[-4000:]
-            self._control.send(json.dumps({"op": "broken", "text": text}).encode())
+            self._send(messages.Broken(traceback.format_exc(limit=-6)[-4000:]))
             os._exit(1)
         zygote.serve()
+
+    def _send(self, message: messages.Message, *fds: int) -> None:
+        socket.send_fds(self._control, [messages.encode(message)], fds)
 
     def _isolate(self) -> list[str]:
         """Enter the namespaces; returns why there are none, if so."""
         with contextlib.suppress(OSError):
             os.setgroups([])
-        _allow_pins()
-        if self._config["level"] < 2:
+        if self._config.fast_fork:
+            tuning.allow_pins()
+        if self._config.level < 2:
             return self._give_up("namespaces are switched off")
-        jail = namespaces.Jail(network=self._config["network"])
+        jail = namespaces.Jail(network=self._config.network)
         try:
             jail.enter(self._write_maps)
         except OSError as err:
@@ -73,12 +79,12 @@ class Entry:
         pid = os.fork()
         if pid:
             # the launcher is told by the end of the socket, which the child holds too, when that one dies
-            socket.send_fds(self._control, [b'{"op":"child"}'], [os.pidfd_open(pid)])
+            self._send(messages.EnteredNamespaces(), os.pidfd_open(pid))
             os._exit(0)
         try:
             jail.build(self._become)
         except OSError as err:
-            self._control.send(json.dumps({"op": "retry", "text": f"mounts: {err}"}).encode())
+            self._send(messages.NoNamespaces(f"mounts: {err}"))
             os._exit(0)
         self._split()
         return []
@@ -89,7 +95,7 @@ class Entry:
         return [why]
 
     def _split(self) -> None:
-        """Leave process 1 small: it becomes the namespace_server, and the zygote goes on as its child."""
+        """Leave process 1 small: it becomes the namespace server, and the zygote goes on as its child."""
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid:
@@ -97,13 +103,14 @@ class Entry:
             self._control.close()
             namespace_server.NamespaceServer(far, pid).serve()
         far.close()
-        socket.send_fds(self._control, [b'{"op":"namespace_server"}'], [near.fileno()])
+        self._send(messages.ServesNamespaces(), near.fileno())
         near.close()
 
     def _write_maps(self) -> None:
         if self._root:
-            self._control.send(b'{"op":"map"}')
-            if self._control.recv(16) != b"mapped":
+            self._send(messages.AskUserMap())
+            answer = messages.decode(self._control.recv(_MESSAGE))
+            if not isinstance(answer, messages.UserMapWritten) or not answer.written:
                 raise OSError(errno.EPERM, "the launcher could not write the user map")
         else:
             namespaces.write_own_maps(*self._outer)
@@ -116,20 +123,13 @@ class Entry:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
 
 
-def _allow_pins() -> None:
-    """Of memory that every run is to have copies of; a cell is allowed next to none."""
-    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    most = resource.RLIM_INFINITY if os.geteuid() == 0 else most
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
-
-
 def main() -> NoReturn:
     """Entry point: descriptor of the socket and configuration come as arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started the worker may have ignored it
     control = socket.socket(fileno=int(sys.argv[1]))
-    config = json.loads(sys.argv[2])
+    config = messages.decode(sys.argv[2].encode("utf-8", "surrogatepass"))
+    assert isinstance(config, messages.ZygoteConfig)
     del sys.argv[1:]
     sys.argv[0] = ""
     Entry(control, config).run()

@@ -7,22 +7,22 @@ The zygote proper, with all its libraries, is its child. When either ends, both 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import select
 import signal
 import socket
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from ..linux import namespaces, processes, syscalls
+from ..protocol import messages
 
 _MESSAGE: Final = 1 << 16
-#: what a namespaces consists of: the zygote's fork enters the namespace of processes, the cell that of mounts
+#: those built for each run: the zygote's fork enters the namespace of processes, the cell that of mounts
 NAMESPACES: Final = ("pid", "mnt")
 
 
 class NamespaceServer:
-    """Builds a namespaces whenever the launcher asks."""
+    """Builds the namespaces of a run whenever the launcher asks."""
 
     def __init__(self, control: socket.socket, zygote: int) -> None:
         """Begin.
@@ -38,9 +38,9 @@ class NamespaceServer:
 
     def serve(self) -> NoReturn:
         """Serve until launcher or zygote is gone."""
-        # process 1 of a namespaces shows its network to the cell, whoever owns it: it must not be the host's
+        # the cell sees, in /proc, the network of its process 1, which inherits ours: it must not be the host's
         syscalls.unshare(syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # as the sets of namespaces' own need it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # as the processes 1 of runs need it
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._zygote, select.POLLIN)
         gc.freeze()
@@ -51,7 +51,7 @@ class NamespaceServer:
                 elif fd == self._control.fileno():
                     self._answer()
                 else:
-                    self._poll.unregister(fd)  # the first process of a namespaces, which is no more
+                    self._poll.unregister(fd)  # process 1 of a run has ended
                     os.close(fd)
                     processes.reap()
 
@@ -59,22 +59,25 @@ class NamespaceServer:
         data = self._control.recv(_MESSAGE)
         if not data:
             os._exit(0)
-        request = json.loads(data)
+        order = messages.decode(data)
+        assert isinstance(order, messages.BuildNamespaces)
         fds: list[int] = []
+        answer: messages.Message
         try:
-            fds = self._build(request)
-            told, text = "spawned", ""
+            fds = self._build(order)
+            answer = messages.NamespacesBuilt(order.number)
         except OSError as err:
-            told, text = "refused", str(err)
+            answer = messages.Refused(order.number, str(err))
         self._return()
-        message = json.dumps({"op": told, "id": request["id"], "text": text}).encode()
-        socket.send_fds(self._control, [message], fds)
+        socket.send_fds(self._control, [messages.encode(answer)], fds)
         for fd in fds[1:]:
             os.close(fd)
 
-    def _build(self, request: dict[str, Any]) -> list[int]:
-        """Descriptors of the namespaces's process 1, its namespaces and its scratch mounts, in this order."""
-        scratch = namespaces.build_house(request["limits"], request["uid"], self._hidden)
+    def _build(self, order: messages.BuildNamespaces) -> list[int]:
+        """Descriptors of the run's process 1, its namespaces and its scratch mounts, in this order."""
+        scratch = namespaces.build_namespaces(
+            order.uid, self._hidden, disk_mb=order.disk_mb, inodes=order.inodes, shm_mb=order.shm_mb
+        )
         try:
             pid = os.fork()
         except OSError:

@@ -5,10 +5,10 @@ import json, os, sys
 def find():
     frame = sys._getframe()
     while frame:
-        request = frame.f_locals.get("request")
-        if isinstance(request, dict) and "token" in request: return request["token"]
+        token = getattr(frame.f_locals.get("request"), "token", None)
+        if token: return token
         frame = frame.f_back
 token = find()
 print("token" if token else "none")
-os.write(3, b"j" + json.dumps({"type": "end", "token": token, "status": "ok", "code": 0, "values": {"forged": 1}}).encode())
+os.write(3, b"j" + json.dumps(["EndReport", token, "ok", 0, None, {"forged": 1}], separators=(",", ":")).encode())
 1 / 0

@@ -9,5 +9,6 @@ for value in ('"\\ud800"', '"\\udfff\\ud800"', '"\ud83d"', '{"\\udc00": 1}', '"\
 for data in ("5", "null", "[]", '{"text/plain": 5}', '{"text/plain": {"a": []}}', '{"text/html": [1, 2]}', '{"text/html": ["a", "b"]}',
              '{"no slash": "x"}', '{"": ""}', '{"/": 0}', '{"text/plain": true}', '{"image/png": null}', '{"text/plain": "x", "text/plain": 7}'):
     send('{"type": "display_data", "data": %s, "metadata": {"a": 1e400}, "transient": []}' % data)
-for text in ("", "x", "[]", "7", '"end"', "{}", '{"type": 1}', '{"type": null}', '{"type": ["end"]}', '{"type": "end", "type": "stream"}'): send(text)
+for text in ("", "x", "[]", "7", '"end"', "{}", '{"type": 1}', '{"type": null}', '{"type": ["end"]}', '{"type": "end", "type": "stream"}',
+             '["EndReport"]', '["EndReport", 1, 2, 3, 4, 5]', '["Evidence"]', '["Kill"]', '["LauncherConfig", {}]'): send(text)
 print("sent")

@@ -29,8 +29,8 @@ fork = os.waitpid(pid, 0)[1]
 more = [object() for _ in range(100_000)]
 del big[8]
 gc.collect()
-sizes = [one.end - one.start for one in memory_layout.mappings() if one.file.startswith(memfd_heap.NAME)]
-shared = [one.rights for one in memory_layout.mappings() if one.file.startswith(memfd_heap.NAME)]
+sizes = [one.end - one.start for one in mappings.mappings() if one.file.startswith(memfd_heap.NAME)]
+shared = [one.rights for one in mappings.mappings() if one.file.startswith(memfd_heap.NAME)]
 print(json.dumps([moved, same, fork, big[7][0], sum(sizes), sorted(set(shared))]))
 """
     moved, same, fork, kept, size, rights = in_fresh_interpreter(code)
@@ -68,7 +68,7 @@ thread = threading.Thread(target=hold.wait)
 thread.start()
 moved = memfd_heap.move(memfd_heap.objects())
 hold.set()
-print(json.dumps([moved, [one.file for one in memory_layout.mappings() if one.file.startswith(memfd_heap.NAME)]]))
+print(json.dumps([moved, [one.file for one in mappings.mappings() if one.file.startswith(memfd_heap.NAME)]]))
 """
     assert in_fresh_interpreter(code) == [False, []]
 
@@ -81,7 +81,7 @@ def broken(file, areas):
     os.kill(os.getpid(), 11)
 memfd_heap._exchange = broken
 moved = memfd_heap.move(memfd_heap.objects())
-print(json.dumps([moved, [one.file for one in memory_layout.mappings() if one.file.startswith(memfd_heap.NAME)]]))
+print(json.dumps([moved, [one.file for one in mappings.mappings() if one.file.startswith(memfd_heap.NAME)]]))
 """
     assert in_fresh_interpreter(code) == [False, []]
 
@@ -108,7 +108,7 @@ for _ in range(30):
     blocks.append(libc.malloc(ctypes.c_size_t(200 << 10)))
     held.append([[number] for number in range(30_000)])
 moved = memfd_heap.move(memfd_heap.objects())
-files = [one for one in memory_layout.mappings() if one.file.startswith(memfd_heap.NAME)]
+files = [one for one in mappings.mappings() if one.file.startswith(memfd_heap.NAME)]
 inside = [block for block in blocks if any(one.start <= block < one.end for one in files)]
 for block in blocks:
     grown = libc.realloc(ctypes.c_void_p(block), ctypes.c_size_t(8 << 20))

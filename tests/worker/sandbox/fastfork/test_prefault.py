@@ -25,10 +25,10 @@ def faults(live):
     os.waitpid(pid, 0)
     return int(os.read(near, 99))
 without = faults(live)
-copied, mapped = prefault.learn(live)
-learned = prefault.Pages(copied, mapped)
+copied = prefault.learn(live)
+learned = prefault.Pages(copied)
 def take(out):
-    learned.take()
+    learned.copy()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     live(out)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -39,7 +39,7 @@ if pid == 0:
     os._exit(0)
 os.waitpid(pid, 0)
 asked = int(os.read(near, 99))
-learned.inherit()
+learned.pin()
 print(json.dumps([without, len(copied), asked, faults(live), len(learned._copies)]))
 """
     without, learned, asked, inherited, left = in_fresh_interpreter(code)
@@ -54,8 +54,8 @@ def test_where_nothing_may_be_pinned_pages_are_asked_for() -> None:
     code = """
 syscalls.IO_URING_SETUP = 9999
 learned = prefault.Pages([page for page in memfd_heap.objects()])
-learned.inherit()
-print(json.dumps([sum(map(len, learned._copies)), len(learned._copied)]))
+learned.pin()
+print(json.dumps([sum(map(len, learned._copies)), len(learned._addresses)]))
 """
     left, all_of_them = in_fresh_interpreter(code)
     assert left == all_of_them > 0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from codeexec_magic.contract import OUTPUT_EVENTS, decode_event, stream_text
 from worker.sandbox.launcher.event_buffer import MOST_EVENTS
 from worker.sandbox.launcher.output import Collector
-from worker.sandbox.protocol import framing, packets
+from worker.sandbox.protocol import framing, messages, packets
+from worker.sandbox.protocol.messages import EndReport
 
 CAP = 4096
 
@@ -26,6 +27,12 @@ def display(size: int) -> dict[str, object]:
 def send(collector: Collector, message: dict[str, object]) -> None:
     """Send a message the way the cell does."""
     for packet in packets.message(json.dumps(message).encode()):
+        collector.packet(packet)
+
+
+def end(collector: Collector, report: EndReport) -> None:
+    """Send a report the way the cell does."""
+    for packet in packets.message(messages.encode(report)):
         collector.packet(packet)
 
 
@@ -91,11 +98,11 @@ def test_what_is_too_large_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(framing, "loads", lambda data: read.append(len(data)) or loads(data))  # type: ignore[func-returns-value]
     collector = Collector(CAP, "t")
     send(collector, {"type": "display_data", "data": {"application/json": [[]] * CAP}, "metadata": {}})
-    send(collector, {"type": "end", "token": "guess", "status": "ok", "values": {"a": "x" * CAP}})
+    end(collector, EndReport("guess", "ok", values={"a": "x" * CAP}))
     assert read == []
-    report = {"type": "end", "token": "t", "status": "ok", "values": {"a": "x" * CAP}}
+    report = EndReport("t", "ok", values={"a": "x" * CAP})
     for _ in range(5):
-        send(collector, report)
+        end(collector, report)
     assert collector.end == report
     assert len(read) == 1  # several can only be forged
     assert collector.truncated()["display"] > 5 * CAP
@@ -113,7 +120,7 @@ def test_parts_of_many_messages_cannot_fill_memory() -> None:
 def test_end_needs_the_token() -> None:
     """A report without the right signature is junk."""
     collector = Collector(CAP, "secret")
-    send(collector, {"type": "end", "status": "ok", "token": "guess"})
+    end(collector, EndReport("guess", "ok"))
     assert collector.end is None
     assert collector.truncated()["junk"] > 0
 
@@ -123,9 +130,31 @@ def test_the_worst_end_counts() -> None:
     for order in (("ok", "error"), ("error", "ok")):
         collector = Collector(CAP, "t")
         for status in order:
-            send(collector, {"type": "end", "status": status, "token": "t"})
+            end(collector, EndReport("t", status))
         assert collector.end is not None
-        assert collector.end["status"] == "error"
+        assert collector.end.status == "error"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ["EndReport", "t"],
+        ["EndReport", "t", "ok", "0", None, None],
+        ["EndReport", "t", "ok", True, None, None],
+        ["EndReport", "t", "ok", 0, [], None],
+        ["EndReport", "t", "ok", 0, None, None, 1],
+        ["Evidence", None],
+        ["Kill"],
+        [["EndReport"], "t"],
+        [],
+    ],
+)
+def test_only_a_whole_report_ends_a_cell(forged: list[object]) -> None:
+    """Wrong types, missing fields and other messages of ours are junk, also with the right token."""
+    collector = Collector(CAP, "t")
+    collector.packet(packets.MESSAGE + json.dumps(forged, separators=(",", ":")).encode())
+    assert collector.end is None
+    assert collector.truncated()["junk"] > 0
 
 
 @pytest.mark.parametrize(
@@ -176,7 +205,7 @@ SEEDS = [
     b"ohello",
     b"e\xff\xfe",
     b'j{"type":"display_data","data":{"text/plain":"a","application/json":{"a":[1,{"b":null}]}},"metadata":{}}',
-    b'j{"type":"end","token":"t","status":"ok","values":{}}',
+    b'j["EndReport","t","ok",0,null,{}]',
     b'j{"type":"clear_output","wait":true}',
     b"p12345678\1{}",
     b"p12345678\0{",

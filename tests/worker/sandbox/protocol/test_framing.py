@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.sandbox.protocol import framing
+from worker.sandbox.protocol.messages import BadMessage, OutputEvent
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -17,25 +18,25 @@ json_values = st.recursive(
 )
 
 
-@given(st.lists(st.dictionaries(st.text(), json_values), max_size=4), st.integers(1, 64))
-def test_frames_survive_any_split(messages: list[dict[str, object]], step: int) -> None:
+@given(st.lists(st.dictionaries(st.text(), json_values).map(OutputEvent), max_size=4), st.integers(1, 64))
+def test_frames_survive_any_split(events: list[OutputEvent], step: int) -> None:
     """However the bytes are cut, the same messages come out."""
-    data = b"".join(framing.encode(message) for message in messages)
+    data = b"".join(framing.encode(event) for event in events)
     decoder, out = framing.Decoder(), []
     for start in range(0, len(data), step):
         out += decoder.feed(data[start : start + step])
-    assert out == messages
+    assert out == events
 
 
 def test_frame_too_long() -> None:
     """A length beyond the limit is refused before anything is stored."""
-    with pytest.raises(framing.BadJson, match="frame of"):
+    with pytest.raises(BadMessage, match="frame of"):
         framing.Decoder().feed(b"\xff\xff\xff\xff")
 
 
-def test_frame_must_be_an_object() -> None:
-    """Only JSON objects are messages."""
-    with pytest.raises(framing.BadJson, match="no object"):
+def test_frame_must_hold_a_message() -> None:
+    """Other JSON is refused."""
+    with pytest.raises(BadMessage, match="no message"):
         framing.Decoder().feed(b"\0\0\0\2[]")
 
 

@@ -15,9 +15,9 @@ source = random.Random(SEED)
 sent, lock = 0, threading.Lock()
 
 frame = sys._getframe()
-while frame and not isinstance(frame.f_locals.get("request"), dict):
+while frame and not hasattr(frame.f_locals.get("request"), "token"):
     frame = frame.f_back
-token = frame.f_locals["request"]["token"] if frame else "none"
+token = frame.f_locals["request"].token if frame else "none"
 
 odd = [
     None,
@@ -54,7 +54,17 @@ odd = [
 ]
 
 
+def report():
+    out = ["EndReport", token, source.choice(["ok", "error", "exit"]), source.choice(odd), source.choice(odd), source.choice(odd)]
+    for _ in range(source.randint(0, 3)):
+        out[source.randrange(1, len(out))] = source.choice(odd)
+    out = out[: source.choice([6, 6, 6, 5, 2])] + [0] * source.choice([0, 0, 1])
+    return json.dumps(out, ensure_ascii=source.random() < 0.5, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
 def message():
+    if source.random() < 0.25:
+        return report()
     kind = source.choice(
         [
             "display_data",
@@ -235,5 +245,5 @@ elif way == 4:
 elif way == 5:
     os.close(3)
 elif way == 6:
-    os.write(3, b"j" + json.dumps({"type": "end", "status": "ok", "token": token, "values": {}}).encode())
+    os.write(3, b"j" + json.dumps(["EndReport", token, "ok", 0, None, {}]).encode())
     os.kill(os.getpid(), signal.SIGSEGV)
