@@ -331,14 +331,7 @@ def test_real_token_does_not_beat_the_wait_status(sandbox: Sandbox) -> None:
     """A cell that digs out its own token and claims success, then dies, has died."""
     code = """
     import gc, os, json, signal
-    tokens = []
-    import sys
-    frame = sys._getframe()
-    while frame:
-        request = frame.f_locals.get("request")
-        if hasattr(request, "token"):
-            tokens.append(request.token)
-        frame = frame.f_back
+    tokens = [found.token for found in gc.get_objects() if type(found).__name__ == "CellCode"]
     for token in tokens:
         os.write(3, b"j" + json.dumps(["EndReport", token, "ok", 0, None, None]).encode())
     print(len(tokens) > 0)

@@ -85,8 +85,8 @@ class NamespacedSpawn(Spawn):
 
     @property
     def home(self) -> str:
-        """The same in every run: its own mount lies there."""
-        return namespaces.HOME
+        """The same in every run, where its own mount lies; a rehearsal has no such mount, and names another folder."""
+        return self.order.home or namespaces.HOME
 
     def enter(self) -> None:
         """Enter control group and mount namespace; the zygote has forked the process into its process namespace."""

@@ -2,8 +2,11 @@
 # group: process
 # what: Children keep writing to stdout and to the event channel after the cell's end, one of them reports an error.
 import json, os, sys, time
-request = next(f for f in iter(lambda f=[sys._getframe()]: f.__setitem__(0, f[0].f_back) or f[0], None) if isinstance(f.f_locals.get("request"), dict)).f_locals["request"]
-late = {"type": "end", "token": request["token"], "status": "error", "error": {"ename": "Late", "evalue": "late"}}
+def find():
+    frame = sys._getframe()
+    while not hasattr(frame.f_locals.get("request"), "token"): frame = frame.f_back
+    return frame.f_locals["request"].token
+late = ["EndReport", find(), "error", 1, {"ename": "Late", "evalue": "late"}, None]
 main = os.getpid()
 for i in range(4):
     if os.fork() == 0:

@@ -123,7 +123,7 @@ def test_namespaces_that_cannot_be_built_are_refused(namespaced: ZygoteClient) -
 
 def test_lost_descriptors_are_refused(namespaced: ZygoteClient) -> None:
     """An order whose descriptors were dropped on the way forks nothing."""
-    namespaced.order(messages.ForkCell(5, 1001, network=False, home="", unseen_memory=False), [])
+    namespaced.order(messages.ForkCell(5, 1001, network=False, home="", unseen_memory=False, supervised=False), [])
     refused, _ = answer(namespaced)
     assert isinstance(refused, messages.Refused)
     assert "descriptors were lost" in refused.text
