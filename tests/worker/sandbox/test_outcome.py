@@ -16,7 +16,7 @@ from worker.sandbox.outcome import judge as judge_evidence
 from worker.sandbox.protocol.messages import EndReport, Evidence
 
 LIMITS = Limits(memory_mb=1024, cpu_s=10)
-OK = {"status": "ok", "values": {"a": 1}}
+OK = {"status": "ok", "left": [["a", 1]]}
 
 
 def judge(fields: dict[str, Any], limits: Limits) -> Outcome:
@@ -87,7 +87,7 @@ def test_classification(evidence: dict[str, Any], reason: Reason) -> None:
     "end",
     [
         None,
-        {"status": "ok", "values": {}},
+        {"status": "ok", "left": [3, {}, [[]]]},
         {"status": "error", "error": {"kinds": 1, "traceback": {"a": 1}, "ename": [], "evalue": {}}},
         {"status": "nonsense", "code": 999},
         {"status": "exit", "code": -5},

@@ -12,7 +12,7 @@ def report(status, code, error, values):
     name = os.urandom(8)
     for start in range(0, len(data), 4000):
         os.write(3, b"p" + name + bytes([start + 4000 >= len(data)]) + data[start:start + 4000])
-report("ok", 0, None, {"stolen": "v" * 3_000_000, "more": [[1e308] * 9] * 9})
+report("ok", 0, None, [["v" * 3_000_000, 1], ["more", 1e308]] + [["f", 1]] * 99_999)
 error = {"ename": "E" * 100_000, "evalue": "v" * 500_000, "traceback": ["t" * 10_000] * 90, "kinds": ["MemoryError"] * 9, "errno": 28}
 report("error", 0, error, None)
 report("error", [], 7, "x")

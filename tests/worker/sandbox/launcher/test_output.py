@@ -98,9 +98,9 @@ def test_what_is_too_large_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(framing, "loads", lambda data: read.append(len(data)) or loads(data))  # type: ignore[func-returns-value]
     collector = Collector(CAP, "t")
     send(collector, {"type": "display_data", "data": {"application/json": [[]] * CAP}, "metadata": {}})
-    end(collector, EndReport("guess", "ok", values={"a": "x" * CAP}))
+    end(collector, EndReport("guess", "ok", left=[["x" * CAP, 1]]))
     assert read == []
-    report = EndReport("t", "ok", values={"a": "x" * CAP})
+    report = EndReport("t", "ok", left=[["x" * CAP, 1]])
     for _ in range(5):
         end(collector, report)
     assert collector.end == report

@@ -45,8 +45,10 @@ def test_every_message_survives_the_wire(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind._fields], ids=lambda kind: kind.__name__)
 def test_a_field_too_few_or_of_another_type_is_refused(kind: Any) -> None:
     """No receiver meets half a message."""
-    good = [example(hint) for hint in get_type_hints(kind).values()]
-    for bad in (good[:-1], [*good, None], [*good[:-1], [[1]]]):
+    hints = list(get_type_hints(kind).values())
+    good = [example(hint) for hint in hints]
+    wrong: Any = {} if "list" in str(hints[-1]) else [[1]]
+    for bad in (good[:-1], [*good, None], [*good[:-1], wrong]):
         with pytest.raises(messages.BadMessage):
             messages.decode(json.dumps([kind.__name__, *bad]).encode())
 
