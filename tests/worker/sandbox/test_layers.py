@@ -26,7 +26,7 @@ LAYERS = {
 }
 #: of the modules at the top, those that are no face of the worker: the launcher starts the zygote with it
 SHARED = {"spawn"}
-#: what the interpreter of the cells has beside the standard library; matplotlib, comm and cloudpickle only if they are there
+#: beside the standard library in the interpreter of the cells; matplotlib, comm and cloudpickle only if they are there
 IN_CELLS = {"IPython", "traitlets", "matplotlib", "matplotlib_inline", "comm", "cloudpickle"}
 #: the one module of the fork tuning that others may name
 TUNING = f"{PACKAGE}.fastfork.tuning"
