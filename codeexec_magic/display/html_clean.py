@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from codeexec_magic.display import images
+from codeexec_magic.display import images, table_styles
 
 #: HTML of more elements, or nested deeper, is not shown: pages with more are slow.
 MAX_ELEMENTS: Final = 100_000
@@ -41,6 +41,11 @@ ATTRIBUTES: Final = {
     "table": {"border", "class"},
     "td": {"colspan", "rowspan", "valign"},
     "th": {"colspan", "rowspan", "scope", "valign"},
+}
+#: Tables keep their colours: ``table_styles`` says which styles these are.
+_STYLED_ATTRIBUTES: Final = {
+    **ATTRIBUTES,
+    **{tag: ATTRIBUTES.get(tag, set()) | {"style"} for tag in table_styles.TAGS},
 }
 #: What HTML in a frame may have besides.
 FRAME_TAGS: Final = TAGS | frozenset(
@@ -104,7 +109,7 @@ def clean_html(text: str, *, styles: bool = False) -> str | None:
             balanced(text, styles=styles),
             tags=set(FRAME_TAGS if styles else TAGS),
             clean_content_tags=set(_DROPPED) - {"head", "style"} if styles else set(_DROPPED) - {"head"},
-            attributes=FRAME_ATTRIBUTES if styles else ATTRIBUTES,
+            attributes=FRAME_ATTRIBUTES if styles else _STYLED_ATTRIBUTES,
             attribute_filter=_frame_attribute if styles else _attribute,
             url_schemes={"https", "data"},
         )
@@ -139,6 +144,7 @@ class _Writer:
         self._text = text
         self._styles = styles
         self._tags, self._attributes = (FRAME_TAGS, FRAME_ATTRIBUTES) if styles else (TAGS, ATTRIBUTES)
+        self._rules = table_styles.Rules() if styles else table_styles.rules(text)
         self._out: list[str] = []
         self._open: list[str] = []
         #: how many of each are open
@@ -207,13 +213,15 @@ class _Writer:
     def _kept(self, tag: str, text: str) -> list[str]:
         """The known attributes of a tag."""
         known = self._attributes["*"] | self._attributes.get(tag, set())
-        kept: dict[str, str] = {}
+        given: dict[str, str] = {}
         for found in _ATTRIBUTE.finditer(text) if text.strip() else ():
             name = found[1].lower()
-            if name in known and name not in kept:
-                value = html.unescape(next((part for part in found.groups()[1:] if part is not None), ""))
-                kept[name] = f' {name}="{html.escape(value, quote=True)}"'
-        return list(kept.values())
+            if name not in given:
+                given[name] = html.unescape(next((part for part in found.groups()[1:] if part is not None), ""))
+        kept = {name: value for name, value in given.items() if name in known}
+        if not self._styles and (style := self._rules.of(tag, given.get("id", ""), given.get("style", ""))):
+            kept["style"] = style
+        return [f' {name}="{html.escape(value, quote=True)}"' for name, value in kept.items()]
 
     def _close(self, depth: int) -> None:
         while len(self._open) > depth:
@@ -240,6 +248,8 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
         return value if value.lower().startswith("https://") and len(value) <= 2000 else None
     if tag == "img" and name == "src":
         return value if images.data_url_pixels(value) is not None else None
+    if name == "style":
+        return table_styles.declarations(value) or None
     if name == "class":
         return "dataframe" if "dataframe" in value.split() else None
     if name in ("colspan", "rowspan", "span", "start"):

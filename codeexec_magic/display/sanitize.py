@@ -162,7 +162,7 @@ class Policy:
         active = {found.lower() for found in _ACTIVE.findall(text)}
         if active:
             self._active(active, cleaned, says)
-        elif not frame_ and _STYLED.search(text):
+        elif not frame_ and _STYLED.search(text) and ' style="' not in cleaned:
             self._note("HTML was shown without its styles: `--html frame` shows them")
         if not frame_ and (active or _STYLED.search(text)) and not _is_table(cleaned):
             return {"text/plain": _cut(says)}  # a page taken apart reads worse than its text
