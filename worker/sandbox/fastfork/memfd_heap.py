@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import ctypes
 import fcntl
+import functools
 import gc
 import mmap
 import os
@@ -29,8 +30,13 @@ _GAP: Final = 1 << 20
 #: half of what the kernel writes in a call at most (bytes)
 _MOST: Final = 1 << 30
 _MAP_FIXED: Final = 0x10
-#: how the GNU C library marks what it mapped for one allocation
+#: how the GNU C library marks what it mapped for one allocation, and the bits that hold its marks
 _MAPPED: Final = 2
+_MARKS: Final = 15
+#: where in a page the head of such an allocation may be: its memory, 16 bytes further on, is aligned to a power of two
+_HEADS: Final = tuple((16 << power) - 16 for power in range(_PAGE.bit_length() - 4))
+#: the C library maps every allocation of more than 32 MiB (bytes)
+_ALWAYS_MAPPED: Final = 33 << 20
 _FAILED: Final = ctypes.c_void_p(-1).value
 _MADV_COLLAPSE: Final = 25
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -65,7 +71,7 @@ def move(pages: Sequence[int]) -> bool:
     """
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
     own_allocator = sysconfig.get_config_var("Py_GIL_DISABLED")  # one that counts on zeros, too
-    if threads > 1 or own_allocator or not call_chain.possible():
+    if threads > 1 or own_allocator or not call_chain.possible() or _uncounted() is None:
         return False
     areas = _areas(pages)
     if _size(areas) > _MOST:
@@ -134,20 +140,46 @@ def _areas(pages: Sequence[int]) -> list[Area]:
 def _without_chunks(start: int, end: int) -> Iterator[Area]:
     """The parts of an area that the C library did not map for a single large allocation.
 
-    It grows those by growing the mapping, which for a file would go on with what follows in the file. Each begins with
-    its size, a multiple of pages, and the mark of its kind in the lowest bits.
+    It grows those by growing the mapping, which for a file would go on with what follows in the file. The head of such
+    an allocation holds the distance to the start of its mapping, and the size up to the end of its mapping. The lowest
+    bit of the distance tells of huge pages; the lowest bits of the size hold the mark.
     """
+    uncounted = _uncounted() or 0
     page = start
     while page < end:
-        before, size = (ctypes.c_size_t * 2).from_address(page)
-        if before == 0 and size % _PAGE == _MAPPED and _PAGE <= size - _MAPPED <= end - page:
-            if start < page:
-                yield start, page
-            start = page = page + size - _MAPPED
+        words = (ctypes.c_size_t * (_PAGE // 8)).from_address(page)
+        for head in _HEADS:
+            distance, size = words[head // 8] & ~1, words[head // 8 + 1]
+            first, after = page + head - distance, page + head + size - _MAPPED + uncounted
+            whole = first % _PAGE == after % _PAGE == 0 and start <= first and page < after <= end
+            if size & _MARKS == _MAPPED and whole:
+                if start < first:
+                    yield start, first
+                start = page = after
+                break
         else:
             page += _PAGE
     if start < end:
         yield start, end
+
+
+@functools.cache
+def _uncounted() -> int | None:
+    """Bytes at the end of a mapped allocation that its size leaves out: 0 before version 2.43 of the GNU C library.
+
+    Returns:
+        None if the C library marks its allocations in a way that is not known here.
+    """
+    malloc, free = syscalls.libc.malloc, syscalls.libc.free
+    malloc.restype = ctypes.c_void_p
+    memory = malloc(ctypes.c_size_t(_ALWAYS_MAPPED))
+    if memory is None:
+        return None
+    distance, size = (ctypes.c_size_t * 2).from_address(memory - 16)
+    free(ctypes.c_void_p(memory))
+    rest = -(memory - 16 + size - _MAPPED) % _PAGE
+    known = size & _MARKS == _MAPPED and distance & ~1 == memory % _PAGE - 16 and rest in (0, 16)
+    return rest if known else None
 
 
 def _clusters(pages: Sequence[int]) -> Iterator[Area]:

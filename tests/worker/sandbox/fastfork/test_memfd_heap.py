@@ -101,21 +101,26 @@ def test_what_the_c_library_mapped_for_one_allocation_stays_ordinary_memory() ->
     """It grows by growing its mapping: in a file that would show what follows, and beyond its end nothing at all."""
     code = """
 libc = syscalls.libc
-for name in ("malloc", "realloc"):
+for name in ("malloc", "aligned_alloc", "realloc"):
     getattr(libc, name).restype = ctypes.c_void_p
+mapped = lambda block: ctypes.c_size_t.from_address(block - 8).value & 15 == 2
 held, blocks = [], []
 for _ in range(30):
     blocks.append(libc.malloc(ctypes.c_size_t(200 << 10)))
+    for alignment in (32, 64, 4096, 65536):
+        blocks.append(libc.aligned_alloc(ctypes.c_size_t(alignment), ctypes.c_size_t(256 << 10)))
     held.append([[number] for number in range(30_000)])
 moved = memfd_heap.move(memfd_heap.objects())
 files = [one for one in mappings.mappings() if one.file.startswith(memfd_heap.NAME)]
-inside = [block for block in blocks if any(one.start <= block < one.end for one in files)]
+inside = [hex(block) for block in blocks if mapped(block) and any(one.start <= block < one.end for one in files)]
+marked = any(mapped(block) for block in blocks)
 for block in blocks:
-    grown = libc.realloc(ctypes.c_void_p(block), ctypes.c_size_t(8 << 20))
-    ctypes.memset(grown, 7, 8 << 20)
-print(json.dumps([moved, len(files) > 1, [hex(block) for block in inside if block & 4095 == 16]]))
+    grown = libc.realloc(ctypes.c_void_p(block), ctypes.c_size_t(1 << 20))
+    ctypes.memset(grown, 7, 1 << 20)
+print(json.dumps([moved, len(files) > 1, marked, inside]))
 """
-    moved, several, inside = in_fresh_interpreter(code)
+    moved, several, marked, inside = in_fresh_interpreter(code)
     assert moved
     assert several
+    assert marked
     assert inside == []
