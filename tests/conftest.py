@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # importlib mode puts no test folder on the path, and the helpers live beside this file
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,6 +21,10 @@ from watchdog import Watchdog
 
 # a shell that starts us in the background has us ignore it, and every process we start would too
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("codeexec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("codeexec")
 
 _WATCHDOG = pytest.StashKey[Watchdog]()
 
