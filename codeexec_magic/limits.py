@@ -52,10 +52,6 @@ class Limits:
         """
         return cls(**known_fields(cls, data, "limits"))
 
-    def above(self, ceiling: Limits) -> list[str]:
-        """Names of the limits that ask for more than ``ceiling``."""
-        return [name for name, value in vars(self).items() if value > getattr(ceiling, name)]
-
 
 def check_ceiling(asked: Mapping[str, float], ceiling: Limits, who: str) -> None:
     """Refuse limits above a ceiling: a request may ask for less than a worker grants, never for more.

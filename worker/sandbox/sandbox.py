@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT
 from codeexec_magic.errors import IsolationUnavailable, LimitTooHigh, SandboxBroken
-from codeexec_magic.limits import Limits
+from codeexec_magic.limits import Limits, check_ceiling
 from codeexec_magic.settings import DEFAULT_CEILING, WorkerSettings
 
 from . import probe
@@ -185,9 +185,7 @@ class Sandbox:
             LimitTooHigh: the cell asks for more than this worker grants.
             SandboxBroken: the sandbox was closed.
         """
-        if above := cell.limits.above(self._ceiling):
-            named = ", ".join(f"{name} at most {getattr(self._ceiling, name):g}" for name in above)
-            raise LimitTooHigh(f"this worker grants {named}")
+        check_ceiling(cell.limits.as_dict(), self._ceiling, "this worker")
         if cell.network and not self._config.network:
             raise LimitTooHigh("this worker grants no network (CODEEXEC_ALLOW_NETWORK)")
         if cell.network and not self._loopback:
