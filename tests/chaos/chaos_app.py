@@ -20,8 +20,8 @@ if os.environ.get("CHAOS_CLOCK"):
     # a machine whose clock is wrong; the steady clock stays what it is
     time.time = lambda: _real_time() + float(os.environ["CHAOS_CLOCK"])  # type: ignore[assignment]
 
+from worker import announcer as announcer_module  # noqa: E402
 from worker import attempt as attempt_module  # noqa: E402
-from worker import runtime as runtime_module  # noqa: E402
 from worker.app import app, runtime  # noqa: E402
 from worker.runtime import Runtime  # noqa: E402
 from worker.sandbox import Cell  # noqa: E402
@@ -104,8 +104,8 @@ def begin(*arguments: Any, **options: Any) -> Any:
     return _begin(*arguments, **options)
 
 
-_alert = runtime_module.alert
-runtime_module.ALERT_HOLD_S = 2.0
+_alert = announcer_module.alert
+announcer_module.ALERT_HOLD_S = 2.0
 attempt_module.FULL_PATIENCE_S = 2.0
 
 
@@ -115,6 +115,6 @@ def alert(*arguments: Any) -> None:
     _alert(*arguments)
 
 
-runtime_module.alert = alert
+announcer_module.alert = alert
 runtime.store.finish = finish  # type: ignore[method-assign]
 runtime.store.begin = begin  # type: ignore[method-assign]
