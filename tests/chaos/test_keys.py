@@ -34,7 +34,8 @@ def live_through(cluster: Cluster, client: Client) -> None:
     end("print('x'); 1", Status.SUCCEEDED)
     end("print('x'); 1", Status.SUCCEEDED)  # from the cache
     end("y = x + 1", Status.SUCCEEDED, inputs={"x": 1}, outputs=["y"])
-    end("raise MemoryError", Status.DEAD_LETTERED, retries=0, inputs={"x": b"x" * 2_000_000})  # its input is kept for a requeue
+    # its input is kept for a requeue
+    end("raise MemoryError", Status.DEAD_LETTERED, retries=0, inputs={"x": b"x" * 2_000_000})
     end("raise ValueError", Status.FAILED)
     end("raise MemoryError", Status.DEAD_LETTERED, retries=0)
     requeued = end("raise MemoryError('again')", Status.DEAD_LETTERED, retries=0)
@@ -97,7 +98,8 @@ def test_every_key_is_in_the_inventory_and_bounded(
         assert not unknown
         assert not endless
         unseen = {key.name for key in set(KEYS) - seen}
-        assert unseen <= {"alerts", "reconciler", "value_upload:{id}"}, "the scenario is to touch every kind but what lasts a moment"
+        momentary = {"alerts", "reconciler", "value_upload:{id}"}
+        assert unseen <= momentary, "the scenario is to touch every kind but what lasts a moment"
         assert MESSAGES in seen
         monkeypatch.setenv("CODEEXEC_NAMESPACE", namespace)
         assert call(["--broker", cluster.server.url, "keys"]) == 0
