@@ -81,10 +81,13 @@ class Entry:
             # the launcher is told by the end of the socket, which the child holds too, when that one dies
             self._send(messages.EnteredNamespaces(), os.pidfd_open(pid))
             os._exit(0)
+        what = "mounts"
         try:
             jail.build(self._become)
+            what = "namespaces"
+            self._try_moving_in()
         except OSError as err:
-            self._send(messages.NoNamespaces(f"mounts: {err}"))
+            self._send(messages.NoNamespaces(f"{what}: {err}"))
             os._exit(0)
         self._split()
         return []
@@ -114,6 +117,32 @@ class Entry:
                 raise OSError(errno.EPERM, "the launcher could not write the user map")
         else:
             namespaces.write_own_maps(*self._outer)
+
+    @staticmethod
+    def _try_moving_in() -> None:
+        """Do in a child what each cell does: a container's filter may let namespaces be made and refuse the rest.
+
+        Raises:
+            OSError: the kernel, or the filter, refuses.
+        """
+        near, far = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                syscalls.unshare(syscalls.CLONE_NEWNS)
+                for name, kind in (("mnt", syscalls.CLONE_NEWNS), ("pid", syscalls.CLONE_NEWPID)):
+                    syscalls.setns(os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
+                namespaces.move_in(namespaces.INSIDE_UID, network=False)
+            except OSError as err:
+                os.write(far, str(err).encode())
+            finally:
+                os._exit(0)
+        os.close(far)
+        with os.fdopen(near) as pipe:
+            refused = pipe.read()
+        os.waitpid(pid, 0)
+        if refused:
+            raise OSError(refused)
 
     @staticmethod
     def _become() -> None:
