@@ -179,7 +179,7 @@ def limit(spawn: Spawn, request: CellCode, asked: int) -> None:
     megabyte = 1 << 20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_DATA, room, room) if not spawn.weakening.memory else (resource.RLIMIT_CORE, 1, 1),
+        (resource.RLIMIT_DATA, room, room) if not spawn.weakening.memory else (resource.RLIMIT_DATA, -1, -1),
         (resource.RLIMIT_FSIZE, limits.file_mb * megabyte, limits.file_mb * megabyte),
         (resource.RLIMIT_NOFILE, limits.descriptors, limits.descriptors),
         (resource.RLIMIT_NPROC, request.tasks_of_user, request.tasks_of_user),
