@@ -40,7 +40,8 @@ def test_a_lease_is_renewed_although_its_connection_went_half_open() -> None:
     """
     with Cluster(slots=2, proxied=True, env={"CODEEXEC_LEASE_S": "4"}) as cluster:
         assert cluster.proxy
-        job = cluster.client.submit(SLOW.format(11), cache=False)
+        # longer than a worker takes to start on a busy machine
+        job = cluster.client.submit(SLOW.format(40), cache=False)
         cluster.wait_for_output(job)
         cluster.env |= {"CELERY_BROKER_URL": cluster.server.url, "CELERY_RESULT_BACKEND": cluster.server.backend_url}
         cluster.supervisors.append(cluster.supervisor(1))

@@ -33,7 +33,7 @@ def test_two_namespaces_share_a_server_and_no_job() -> None:
         cluster.wait_for_start(slow)
         ran_by = cluster.workers_by_job()
         for job in [*jobs, slow]:
-            assert ran_by[job.id] <= {str(pid) for pid in (theirs if job.client is team else ours)}
+            assert ran_by[job.id] <= {str(pid) for pid in (theirs if job.connection is team else ours)}
         assert slow.cancel() is Status.RUNNING
         assert slow.result(60).status is Status.CANCELLED
         assert team.submit("raise MemoryError", retries=0, cache=False).result(60).status is Status.DEAD_LETTERED
