@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,6 +16,7 @@ from codeexec_magic.connection import Connection
 from codeexec_magic.contract import ExecutionResult, Status
 from codeexec_magic.errors import (
     ClusterError,
+    CodeExecError,
     JobFailed,
     JobNotFound,
     JobTimeout,
@@ -48,7 +50,17 @@ class Job:
     @property
     def status(self) -> Status:
         """Where the job stands now."""
-        return self._result.status if self._result else self.connection.store.snapshot(self.id).status
+        known = self._outcome()
+        return known.status if known else self.connection.store.snapshot(self.id).status
+
+    def _outcome(self) -> ExecutionResult | None:
+        """The result that is known here, unless the job is a dead letter that was requeued since, by whomever."""
+        known = self._result
+        if known is not None and known.status is Status.DEAD_LETTERED:
+            with contextlib.suppress(CodeExecError):  # expired, or the broker is away: what is known stands
+                if self.connection.store.snapshot(self.id).status is not Status.DEAD_LETTERED:
+                    self._result = None
+        return self._result
 
     @property
     def done(self) -> bool:
@@ -124,8 +136,8 @@ class Job:
             JobTimeout: it has not ended in time; it goes on.
             JobNotFound: it has expired.
         """
-        if self._result is not None:
-            return self._result
+        if (known := self._outcome()) is not None:
+            return known
         if timeout is None:
             return self.follow(lambda _: None, 1.0)
         deadline = time.monotonic() + timeout
@@ -198,8 +210,8 @@ class Job:
 
     async def _awaited(self) -> ExecutionResult:
         # step by step: a thread that waited for the end could not be left, not even when the loop is closed
-        if self._result is not None:
-            return self._result
+        if (known := self._outcome()) is not None:
+            return known
         reader = self._reader()
         events: list[Event] = []
         while not reader.ended:

@@ -9,6 +9,7 @@ import pytest
 from live_cluster import LiveCluster
 
 from codeexec_magic import Client
+from codeexec_magic.contract import Status
 from codeexec_magic.job import Job
 
 
@@ -79,3 +80,12 @@ def test_how_a_job_reads(client: Client) -> None:
     away = Job(Client("redis://127.0.0.1:1/0"), job.id, "code_execution")
     assert repr(away) == f"<Job {job.id} on code_execution, broker not reachable>"
     assert "not reachable" in away._repr_html_()
+
+
+def test_a_dead_letter_that_somebody_requeued_is_no_longer_dead(client: Client) -> None:
+    """A handle that knows its outcome sees that the job went on."""
+    job = client.submit("raise MemoryError", retries=0, cache=False)
+    assert job.result(60).status is Status.DEAD_LETTERED
+    client.requeue(job.id, code="'well'").result(60)
+    assert job.status is Status.SUCCEEDED
+    assert job.result(60).success
