@@ -220,7 +220,7 @@ def test_the_canaries_can_sing(notebook: Open) -> None:
     book.start(1)
     awaited = {f"__xss_{name}" for name in ("html", "isolated", "lines", "update", "markdown", "script0")}
 
-    book.poll(lambda: awaited <= set(book.page.evaluate("() => Object.keys(window)")), 60, "the song of every canary")
+    book.poll(lambda: awaited <= set(book.page.evaluate("() => Object.keys(window)")), 100, "the song of every canary")
 
 
 def test_card_fields_are_text(notebook: Open) -> None:
