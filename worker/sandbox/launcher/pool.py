@@ -247,11 +247,6 @@ class StandbyPool:
         self._host = self._host._replace(supervised=False)
         tree.kill()
 
-    @property
-    def supervised(self) -> bool:
-        """Whether processes are bounded apart from threads."""
-        return self._host.supervised
-
     def _on_cell_end(self, tree: ProcessTree) -> None:
         if tree.state is State.RUNNING:
             self._owner.on_cell_end(tree)
