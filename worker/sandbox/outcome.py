@@ -58,7 +58,9 @@ def judge(evidence: Evidence, limits: Limits) -> Outcome:
         code = end["code"]  # cut in its exit phase: the cell itself had ended
     reason = _reason(evidence, end, code, limits)
     crowd = verdict.crowd(evidence, limits, end)
-    error = _error(end, crowd if reason is Reason.ERROR else "") if end and end["status"] == "error" else None
+    lacking = verdict.lacking(evidence, end) if reason is Reason.ERROR else ""
+    notes = [note for note in (crowd, lacking) if note]
+    error = _error(end, notes if reason is Reason.ERROR else []) if end and end["status"] == "error" else None
     if reason is Reason.CANCELLED:
         error = None
     return Outcome(
@@ -66,7 +68,7 @@ def judge(evidence: Evidence, limits: Limits) -> Outcome:
         success=reason is Reason.OK,
         returncode=code,
         error=error,
-        verdict="; ".join(filter(None, [crowd, verdict.sentence(reason, evidence, limits, end, code)])),
+        verdict="; ".join(filter(None, [*notes, verdict.sentence(reason, evidence, limits, end, code)])),
         execution_time_ms=round(evidence.elapsed_s * 1000),
         memory_used_mb=round(evidence.peak / (1 << 20), 1) if evidence.peak else None,
         cpu_time_ms=round(evidence.cpu_s * 1000),
@@ -137,16 +139,15 @@ def _left_behind(files: Any) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _error(end: Mapping[str, Any], note: str) -> ErrorInfo:
-    """The cell's exception; a note on the limit behind it stands where Python puts an exception's notes."""
+def _error(end: Mapping[str, Any], notes: list[str]) -> ErrorInfo:
+    """The cell's exception; notes on the limit behind it stand where Python puts an exception's notes."""
     error = end["error"]
     lines = error.get("traceback")
     kept, room = [], _TRACEBACK_CAP
     for line in lines[:_LIST_CAP] if isinstance(lines, list) else ():
         kept.append(str(line)[:room])
         room -= len(kept[-1])
-    if note:
-        kept.append(f"note: {note}")
+    kept += [f"note: {note}" for note in notes]
     return ErrorInfo(
         verdict.short(error.get("ename") or "Error", 256),
         verdict.short(error.get("evalue") or "", 64 << 10),

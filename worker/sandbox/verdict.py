@@ -12,7 +12,7 @@ from typing import Any, Final
 from codeexec_magic.contract import DEFAULT_LIMITS, Reason
 from codeexec_magic.limits import HARD_AFTER_SOFT_S, Limits
 
-from .protocol.messages import Evidence
+from .protocol.messages import LARGEST_END, Evidence
 
 #: part of the memory limit below which a peak does not explain a MemoryError
 _NEARLY: Final = 0.8
@@ -84,6 +84,23 @@ def crowd(evidence: Evidence, limits: Limits, end: Report | None) -> str:
     return f"tasks: limit of {limits.tasks} threads reached{more}; {_raise('tasks', limits.tasks)}"
 
 
+def lacking(evidence: Evidence, end: Report | None) -> str:
+    """What the cell's error asked for and no cell has: a network where none was granted, a pseudo-terminal.
+
+    Args:
+        evidence: what the launcher saw.
+        end: what the runner said, made safe; None if it said nothing.
+    """
+    kinds = end["kinds"] if end else ()
+    network = evidence.isolation.get("network")
+    if "NoTerminal" in kinds:
+        return "terminal: cells have no pseudo-terminals; use pipes, as subprocess and pexpect.popen_spawn do"
+    if "NoNetwork" in kinds and network != "host":
+        own = ", and localhost is the cell's own" if network == "none" else ""
+        return f"network: cells have no network{own}; --network asks for it, and the workers must allow it"
+    return ""
+
+
 def _raise(name: str, limit: float) -> str:
     """How a limit is raised for which the magic has no option of its own."""
     return f"--limit {name}={limit * 2:g} raises it"
@@ -103,6 +120,9 @@ def _limit_verdict(reason: Reason, evidence: Evidence, limits: Limits, after: st
         return f"cpu: {reached}; {_more_cpu(limits)}"
     if reason is Reason.OUTPUT:
         sent = int(detail.get("bytes") or 0) >> 10
+        if detail.get("stream") == "end":
+            cap = LARGEST_END >> 10
+            return f"output: the report of the cell's end came to {sent} kB after {after}, its limit is {cap} kB"
         what = f"{detail.get('stream', 'output')} came to {sent} kB after {after}"
         return f"output: {what}, {limits.output_kb} kB are kept and ten times that ends a run; print less, or to a file"
     return _disk_verdict(str(detail.get("full") or evidence.full), limits, after)

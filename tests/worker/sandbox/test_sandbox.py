@@ -526,8 +526,11 @@ def test_network_only_when_asked_for(sandbox: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 5)"
-        assert execute(sandbox, code, network=True)[0].success
-        assert not execute(sandbox, code)[0].success
+        granted, refused = execute(sandbox, code, network=True)[0], execute(sandbox, code)[0]
+    assert (granted.success, refused.success) == (True, False)
+    assert (granted.isolation["network"], refused.isolation["network"]) == ("host", "none")
+    unreachable, _ = execute(sandbox, "import socket\nsocket.create_connection(('127.0.0.1', 1), 5)", network=True)
+    assert "cells have no network" not in unreachable.verdict
 
 
 def test_more_than_the_ceiling_is_refused() -> None:

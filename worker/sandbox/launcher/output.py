@@ -35,13 +35,18 @@ class Collector:
         self._display_tail: DisplayTail | None = None  # only once the displays have used up their limit
         self._parts: dict[bytes, bytearray] = {}
         self._part_bytes = 0
+        self._end_name: bytes | None = None  # of the first message in parts that is an end report
+        self._end_parts = bytearray()
+        self._end_bytes = 0  # of the largest end report
         self._buffer = EventBuffer()
         self.end: messages.EndReport | None = None  #: the runner's report
         self.dropped = {"stdout": 0, "stderr": 0, "display": 0, "junk": 0}
 
     @property
     def flooded(self) -> str | None:
-        """The stream that went far beyond its cap, if one did."""
+        """The stream that went far beyond its cap, or ``end`` for an end report beyond its own; None if none did."""
+        if self._end_bytes > messages.LARGEST_END:
+            return "end"
         for name, text in self._texts.items():
             if text.total > FLOOD * self._cap:
                 return name
@@ -51,8 +56,8 @@ class Collector:
 
     def bytes_of(self, name: str) -> int:
         """How much came on one stream, kept or not."""
-        if name == "junk":
-            return self.dropped["junk"]
+        if name in ("junk", "end"):
+            return self.dropped["junk"] if name == "junk" else self._end_bytes
         return self._texts[name].total if name in self._texts else self._display_total
 
     def raw(self, name: str, data: bytes) -> None:
@@ -131,6 +136,11 @@ class Collector:
 
     def _part(self, payload: bytes) -> None:
         name, last, data = payload[:8], payload[8:9] == b"\1", payload[9:]
+        if self._end_name is None and name not in self._parts and data.startswith(self._end_head):
+            self._end_name = name
+        if name == self._end_name:
+            self._end_part(data, last=last)
+            return
         room = 2 * self._cap + (1 << 20)
         if self._part_bytes + len(data) > room or (name not in self._parts and len(self._parts) >= _OPEN_PARTS):
             # forget this message; its later parts start a new one that will be no JSON
@@ -145,6 +155,19 @@ class Collector:
             del self._parts[name]
             self._part_bytes -= len(buffer)
             self._message(bytes(buffer))
+
+    def _end_part(self, data: bytes, *, last: bool) -> None:
+        """Take a part of the end report, which has room of its own: unfinished messages cannot take it."""
+        self._end_bytes += len(data)
+        if self._end_bytes > messages.LARGEST_END:
+            self._end_parts.clear()
+            self.dropped["junk"] += len(data)
+            return
+        self._end_parts += data
+        if last:
+            self._end_name, self._end_bytes = b"", 0
+            self._message(bytes(self._end_parts))
+            self._end_parts.clear()
 
     def _message(self, data: bytes) -> None:
         # what would be dropped anyway is not read: reading takes the launcher's time, which is everybody's
@@ -168,7 +191,7 @@ class Collector:
         with contextlib.suppress(messages.BadMessage):
             message = messages.from_json(value)
         genuine = isinstance(message, messages.EndReport) and message.token == self._token
-        if not genuine or size > 4 * self._cap + (1 << 20):
+        if not genuine:
             self.dropped["junk"] += size
             return
         assert isinstance(message, messages.EndReport)

@@ -266,6 +266,10 @@ class Run:
             evidence = evidence._replace(
                 end=None if end is None else end._replace(token=""), truncated=self.collector.truncated()
             )
+            if evidence.kill is None and self.collector.flooded == "end":  # the process was gone before it was killed
+                evidence = evidence._replace(
+                    kill="output", detail={"stream": "end", "bytes": self.collector.bytes_of("end")}
+                )
         self._send(evidence)
 
     def _evidence(self, environment: dict[str, Any]) -> messages.Evidence:
@@ -292,7 +296,7 @@ class Run:
             tasks_refused=group.forks_refused() if group else None,
             full=accounting.full(tree.scratch, ("disk_mb", "shm_mb")) or self._full,
             peak=group.peak() if group else max(self._peak, tree.growth),
-            isolation={**environment, **tree.guards},
+            isolation={**environment, **tree.guards, **({"network": "host"} if tree.spec.network else {})},
         )
 
     def fail(self, text: str, environment: dict[str, Any]) -> None:

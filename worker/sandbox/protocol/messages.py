@@ -131,6 +131,9 @@ class EndReport(NamedTuple):
     left: list[Any] | None = None  #: files that nobody asked for: pairs of name and size
 
 
+#: bytes of an end report: the runner keeps 150 thousand characters at most, each of which JSON makes twelve at most
+LARGEST_END: Final = 2 << 20
+
 _NOTHING: Final[Json] = {}
 
 

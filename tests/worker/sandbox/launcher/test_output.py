@@ -117,6 +117,27 @@ def test_parts_of_many_messages_cannot_fill_memory() -> None:
     assert len(collector._parts) <= 64
 
 
+def test_messages_that_were_never_ended_do_not_crowd_out_the_end() -> None:
+    """However many parts wait for their rest, the end report has room of its own."""
+    report = EndReport("t", "error", 1, {"traceback": ["x" * 99_999]})
+    for size in (4000, 1):
+        collector = Collector(CAP, "t")
+        for i in range(500):
+            collector.packet(packets.PART + i.to_bytes(8, "big") + b"\0" + b"x" * size)
+        end(collector, report)
+        assert collector.end == report
+
+
+def test_an_end_report_that_is_too_large_is_told() -> None:
+    """It is not kept, and it is named: a cell whose report is lost has not left before its end."""
+    collector = Collector(CAP, "t")
+    end(collector, EndReport("t", "error", 1, {"traceback": ["x" * messages.LARGEST_END]}))
+    assert collector.end is None
+    assert collector.flooded == "end"
+    assert collector.bytes_of("end") > messages.LARGEST_END
+    assert len(collector._end_parts) == 0
+
+
 def test_end_needs_the_token() -> None:
     """A report without the right signature is junk."""
     collector = Collector(CAP, "secret")
