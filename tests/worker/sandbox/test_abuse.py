@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,10 @@ def _contained(seen: Seen) -> bool:
 
 def _contained_or(*reasons: Reason) -> Callable[[Seen], bool]:
     return lambda seen: "CONTAINED" in seen.stdout or seen.outcome.reason in reasons
+
+
+def _at_the_limit_of_processes(seen: Seen) -> bool:
+    return _contained(seen) and "limit of 10 processes" in seen.outcome.verdict
 
 
 def _says(text: str) -> Callable[[Seen], bool]:
@@ -231,9 +235,10 @@ EXPECTED: dict[str, Expect] = {
     "943": _LOCKER,
     "944": _LOCKER,
     "945": Expect((R.OK, R.TIMEOUT), _contained),
-    "946": Expect((R.OK,), lambda seen: "CONTAINED" in seen.stdout and "limit of 10 processes" in seen.outcome.verdict),
+    "946": Expect((R.OK,), _at_the_limit_of_processes),
     "947": Expect((R.OK,), _says("ok")),
     "948": Expect((R.OK,), _says("ok")),
+    "949": Expect((R.OK,), _at_the_limit_of_processes, replace(USUAL, memory_mb=1200)),
     "950": Expect((R.OK,), _says("refused 3")),
 }
 

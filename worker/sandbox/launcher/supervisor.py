@@ -16,13 +16,12 @@ from typing import Final
 
 from ..linux import file_locks, syscall_table, syscalls, user_notification
 from ..linux.user_notification import Notice
+from .process_count import ProcessCount
 from .process_tree import ProcessTree
 
 #: how long a refusal takes, and how often a lock that is waited for is tried: a bomb of forks must not become the
 #: launcher's load (seconds)
 _PATIENCE_S: Final = 0.02
-#: how long a process that was let go on counts although nobody has seen it: it may have ended at once (seconds)
-_UNSEEN_S: Final = 0.25
 _CLONE_VM: Final = 0x100
 _FLOCK: Final = {row[0]: row for row in syscall_table.LOCKS}["flock"]
 _CLONE: Final = {row[0]: row for row in syscall_table.RULED}["clone"]
@@ -38,14 +37,12 @@ class Supervisor:
             tree: whose calls wait; it has a listener.
             processes: the most it may have at a time.
         """
-        self._tree, self._most = tree, processes
+        self._tree = tree
         #: the process that holds the cell's memory is still to come
         self._holder = tree.level >= 2 and tree.group is not None and tree.host.fast_fork
-        # in a control group stands one more: that holder, or at level 1 the cell's parent
-        self._more = 1 if tree.group is not None and (self._holder or tree.level < 2) else 0
-        self._seen: set[int] = set()
-        #: by thread, when processes were let go on that were not seen yet, the oldest first
-        self._unseen: dict[int, float] = {}
+        # a control group lists one more process: that holder, or at level 1 the cell's parent
+        more = 1 if tree.group is not None and (self._holder or tree.level < 2) else 0
+        self._processes = ProcessCount(tree.group.processes if tree.group else tree.pids, processes + more)
         self._waiting: list[tuple[Notice, bool]] = []  #: calls without an answer yet, and whether they are locks
         self._due = float("inf")
         self.refused = 0
@@ -90,18 +87,7 @@ class Supervisor:
             self._holder = False
             if notice.number == self._clone and notice.args[0] == _CLONE_VM:
                 return True  # made before the cell's first line; it has its place beside the limit
-        now = time.monotonic()
-        there = set(self._tree.group.processes() if self._tree.group else self._tree.pids())
-        fresh = len(there - self._seen)
-        if self._unseen.pop(notice.thread, None) is not None and fresh:
-            fresh -= 1  # that one is through: its thread asks for the next
-        self._seen = there
-        left = list(self._unseen.items())[fresh:]
-        self._unseen = {thread: at for thread, at in left if now - at < _UNSEEN_S}
-        if len(there) + len(self._unseen) >= self._most + self._more:
-            return False
-        self._unseen[notice.thread] = now
-        return True
+        return self._processes.admit(notice)
 
     def _lock(self, notice: Notice) -> bool:
         """Take or give up a lock for the cell; false when it has to wait for another's."""
