@@ -15,6 +15,7 @@ from codeexec_magic.limits import Limits
 
 from . import verdict
 from .protocol.messages import EndReport, Evidence
+from .protocol.signals import SOFT_LIMIT
 
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LIST_CAP: Final = 256
@@ -93,7 +94,8 @@ def _reason(evidence: Evidence, end: Mapping[str, Any] | None, code: int | None,
     if evidence.problem or code is None:
         return Reason.INTERNAL
     kinds = end["kinds"] if end else ()
-    if evidence.soft and "SoftTimeLimitExceeded" in kinds:
+    # by the signal itself dies a process that has already given up its handlers, at its very end or wilfully
+    if evidence.soft and ("SoftTimeLimitExceeded" in kinds or code == -SOFT_LIMIT):
         return Reason.TIMEOUT
     if (code == -signal.SIGKILL and evidence.oom_kills) or "MemoryError" in kinds:
         return Reason.MEMORY

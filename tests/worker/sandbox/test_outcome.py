@@ -14,6 +14,7 @@ from codeexec_magic.request import asked_limits
 from worker.sandbox.outcome import Outcome, broken
 from worker.sandbox.outcome import judge as judge_evidence
 from worker.sandbox.protocol.messages import EndReport, Evidence
+from worker.sandbox.protocol.signals import SOFT_LIMIT
 
 LIMITS = Limits(memory_mb=1024, cpu_s=10)
 OK = {"status": "ok", "left": [["a", 1]]}
@@ -64,6 +65,8 @@ def exited(code: int) -> int:
         # without the launcher's own signal it is only an exception
         ({"status": exited(1), "end": error("SoftTimeLimitExceeded")}, Reason.ERROR),
         ({"status": exited(0), "end": OK, "soft": True}, Reason.OK),
+        ({"status": int(SOFT_LIMIT), "end": None, "soft": True}, Reason.TIMEOUT),
+        ({"status": int(SOFT_LIMIT), "end": None}, Reason.SIGNAL),
         ({"kill": "timeout", "status": exited(0), "end": OK}, Reason.TIMEOUT),
         ({"kill": "cancelled", "end": OK}, Reason.CANCELLED),
         ({"kill": "output", "oom_kills": 1}, Reason.OUTPUT),

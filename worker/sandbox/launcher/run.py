@@ -184,7 +184,7 @@ class Run:
             before = time.process_time()
             self._sample(tree, self.request.limits)
             # measuring must not become the load: it takes at most a third of a processor
-            self._next_sample = now + max(SAMPLE_S, 3 * (time.process_time() - before))
+            self._next_sample = time.monotonic() + max(SAMPLE_S, 3 * (time.process_time() - before))
 
     def _check_time(self, tree: ProcessTree, now: float, limits: messages.CellLimits) -> None:
         elapsed = now - self._started
