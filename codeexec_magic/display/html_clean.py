@@ -10,8 +10,10 @@ HTML for a frame keeps its styles as well: the frame is a page of its own, which
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from codeexec_magic.display import images, table_styles
@@ -19,6 +21,9 @@ from codeexec_magic.display import images, table_styles
 #: HTML of more elements, or nested deeper, is not shown: pages with more are slow.
 MAX_ELEMENTS: Final = 100_000
 MAX_DEPTH: Final = 120
+#: Tables whose cells span more, in columns times rows and over all tables together, are not shown: a browser lays each
+#: of these out.
+MAX_SPANNED: Final = 200_000
 #: JupyterLab (MathJax 3 and 4) and nbconvert (MathJax 2) leave out what has these classes.
 NO_MATH: Final = "mathjax_ignore tex2jax_ignore"
 #: And typeset what has these, inside of such an element.
@@ -149,7 +154,9 @@ class _Writer:
         self._open: list[str] = []
         #: how many of each are open
         self._opened: Counter[str] = Counter()
-        self._count = 0
+        self._count = self._spanned = 0
+        #: elements of which no end stands in the rest of the text: to look for it again would read it again each time
+        self._endless: set[str] = set()
 
     def write(self) -> str:
         text, position = self._text, 0
@@ -177,10 +184,10 @@ class _Writer:
         if name in _DROPPED and not ends:
             if name == "style" and self._styles:
                 return self._style(position)
-            found = re.compile(rf"</{re.escape(name)}[\s/>]", re.I).search(self._text, position)
-            if found is None:
+            end = self._end_of_element(name, position)
+            if end is None:
                 return position if name in ("embed", "head") else len(self._text)
-            return max(position, found.start())
+            return end
         if name not in self._tags:
             return position
         if ends:
@@ -190,19 +197,34 @@ class _Writer:
         self._begin(name, attributes)
         return position
 
+    def _end_of_element(self, name: str, position: int) -> int | None:
+        """Where the end tag of an element stands whose content is dropped or copied; None if it is nowhere."""
+        if name in self._endless:
+            return None
+        found = re.compile(rf"</{re.escape(name)}[\s/>]", re.I).search(self._text, position)
+        if found is None:
+            self._endless.add(name)
+            return None
+        return found.start()
+
     def _style(self, position: int) -> int:
-        end = self._text.lower().find("</style", position)
-        css = self._text[position:end] if end >= 0 else ""
+        self._counted()
+        end = self._end_of_element("style", position)
+        if end is None:
+            return len(self._text)  # as a browser reads it
         # as text of an element that holds no tags, it ends at the first one
-        self._out.append(f"<style>{css.replace('<', ' ')}</style>")
-        return max(end, position)
+        self._out.append(f"<style>{self._text[position:end].replace('<', ' ')}</style>")
+        return end
+
+    def _counted(self) -> None:
+        self._count += 1
+        if self._count > MAX_ELEMENTS:
+            raise TooLarge(f"it has more than {MAX_ELEMENTS:,} elements")
 
     def _begin(self, name: str, attributes: str) -> None:
         while self._open and self._open[-1] in _ENDS.get(name, ()):
             self._close(len(self._open) - 1)
-        self._count += 1
-        if self._count > MAX_ELEMENTS:
-            raise TooLarge(f"it has more than {MAX_ELEMENTS:,} elements")
+        self._counted()
         if len(self._open) >= MAX_DEPTH:
             raise TooLarge(f"it nests elements deeper than {MAX_DEPTH}")
         self._out.append(f"<{name}{''.join(self._kept(name, attributes))}>")
@@ -219,9 +241,17 @@ class _Writer:
             if name not in given:
                 given[name] = html.unescape(next((part for part in found.groups()[1:] if part is not None), ""))
         kept = {name: value for name, value in given.items() if name in known}
+        self._count_spanned(tag, kept)
         if not self._styles and (style := self._rules.of(tag, given.get("id", ""), given.get("style", ""))):
             kept["style"] = style
         return [f' {name}="{html.escape(value, quote=True)}"' for name, value in kept.items()]
+
+    def _count_spanned(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in ("td", "th", "col", "colgroup"):
+            sides = [attributes.get(name, "") for name in ("colspan", "rowspan", "span")]
+            self._spanned += math.prod(int(side) for side in sides if _is_span(side))
+            if self._spanned > MAX_SPANNED:
+                raise TooLarge(f"the cells of its tables span more than {MAX_SPANNED:,} columns and rows")
 
     def _close(self, depth: int) -> None:
         while len(self._open) > depth:
@@ -252,13 +282,20 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
         return table_styles.declarations(value) or None
     if name == "class":
         return "dataframe" if "dataframe" in value.split() else None
-    if name in ("colspan", "rowspan", "span", "start"):
-        return value if _SPAN.fullmatch(value) and int(value) <= 1000 else None
+    if name == "start":
+        return value if _SPAN.fullmatch(value) else None
+    if name in ("colspan", "rowspan", "span"):
+        return value if _is_span(value) else None
     if name in ("width", "height"):
         return value if _SPAN.fullmatch(value) else None
     if name == "dir":
         return value if value in ("ltr", "rtl", "auto") else None
     return value[:400]
+
+
+def _is_span(value: str) -> bool:
+    """Whether this is a number of columns or rows that may pass; zero rows would be all that follow."""
+    return bool(_SPAN.fullmatch(value)) and 1 <= int(value) <= 1000
 
 
 def _frame_attribute(tag: str, name: str, value: str) -> str | None:

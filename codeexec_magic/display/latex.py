@@ -11,6 +11,9 @@ from typing import Final
 
 #: A formula longer than this is not typeset (characters).
 MAX_LENGTH: Final = 20_000
+#: All formulas of one job together may have so many characters.
+MAX_JOB_LENGTH: Final = 200_000
+TOO_MANY: Final = f"the formulas of a job have more than {MAX_JOB_LENGTH:,} characters"
 #: Groups and environments nested deeper than this are not typeset.
 MAX_DEPTH: Final = 60
 #: At most so many commands of each kind that move or enlarge what follows.

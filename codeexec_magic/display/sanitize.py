@@ -37,7 +37,8 @@ MAX_DEPTH: Final = 50
 MAX_VALUES: Final = 20_000
 #: What all displays of one job together may cost the page.
 MAX_JOB_PIXELS: Final = 800_000_000
-MAX_JOB_FORMULAS: Final = 200_000
+MAX_JOB_MARKDOWN: Final = 200_000
+MAX_JOB_SHAPES: Final = 200_000.0
 
 #: Scripts, and elements that need them or a page of their own, in words that say what is missing.
 _ACTIVE: Final = re.compile(r"<\s*(script|iframe|canvas|object|embed|audio|video|form|svg)\b", re.I)
@@ -51,6 +52,7 @@ _ACTIVE_NAMES: Final = {
 }
 #: With one of these, what is left in a frame of ours shows nothing.
 _ONLY_TRUSTED: Final = frozenset({"audio", "video", "iframe", "canvas", "object", "embed"})
+_IMAGE_URL: Final = re.compile(r"(?:src|href)=[\"'](data:[^\"']*)")
 #: A text such as ``<IPython.lib.display.Audio object>`` shows nothing.
 _NO_TEXT: Final = re.compile(
     r"\s*|<[\w.]+( object)?( at 0x[0-9a-f]+)?>|(alt\.\w*Chart\(\.\.\.\))|Figure\(.{0,200}\)", re.S
@@ -74,6 +76,8 @@ class Policy:
     notes: list[str] = field(default_factory=list)
     _pixels: int = 0
     _formulas: int = 0
+    _markdown_length: int = 0
+    _shapes: float = 0.0
 
     @property
     def trusted(self) -> bool:
@@ -152,6 +156,7 @@ class Policy:
             raise _NotShown(f"HTML of {len(text) / 1e6:.0f} MB")
         try:
             cleaned = html_clean.clean_html(text, styles=frame_)
+            self._count_pixels(cleaned or "")
         except html_clean.TooLarge as err:
             self._note(f"HTML was not shown: {err}")
             raise _NotShown("HTML") from None
@@ -188,8 +193,8 @@ class Policy:
     def _latex(self, text: str) -> dict[str, str]:
         why = latex.refusal(text)
         self._formulas += len(text)
-        if not why and self._formulas > MAX_JOB_FORMULAS:
-            why = f"the formulas of a job have more than {MAX_JOB_FORMULAS:,} characters"
+        if not why and self._formulas > latex.MAX_JOB_LENGTH:
+            why = latex.TOO_MANY
         if why:
             self._note(f"a formula is shown as its source: {why}")
             return {"text/plain": _cut(text)}
@@ -197,23 +202,42 @@ class Policy:
 
     def _markdown(self, text: str) -> dict[str, str]:
         source = {"text/plain": _cut(text)}
+        self._markdown_length += len(text)
         try:
-            rendered, why = markdown.rendered(text)
+            if self._markdown_length > MAX_JOB_MARKDOWN:
+                raise html_clean.TooLarge(f"that of a job has more than {MAX_JOB_MARKDOWN:,} characters")
+            rendered = markdown.rendered(text, latex.MAX_JOB_LENGTH - self._formulas)
+            self._count_pixels(rendered.html or "")
         except html_clean.TooLarge as err:
-            rendered, why = None, str(err)
-        if why:
-            self._note(f"{'Markdown' if rendered is None else 'a formula'} is shown as its source: {why}")
-        return source | ({"text/html": html_clean.not_typeset(rendered)} if rendered else {})
+            rendered = markdown.Rendered(None, str(err))
+        self._formulas += rendered.formulas
+        if rendered.why:
+            self._note(f"{'Markdown' if rendered.html is None else 'a formula'} is shown as its source: {rendered.why}")
+        return source | ({"text/html": html_clean.not_typeset(rendered.html)} if rendered.html else {})
 
     def _svg(self, text: str) -> dict[str, str]:
         try:
-            content = svg.cleaned(text)
-        except svg.Refused as err:
+            drawing = svg.cleaned(text)
+            self._count_pixels(drawing.content)
+            self._shapes += drawing.cost
+            if self._shapes > MAX_JOB_SHAPES:
+                raise svg.Refused(f"the drawings of a job have more than {MAX_JOB_SHAPES:,.0f} shapes")
+        except (svg.Refused, html_clean.TooLarge) as err:
             self._note(f"an SVG was not shown: {err}")
             raise _NotShown("SVG") from None
-        encoded = base64.b64encode(content.encode("utf-8", "replace")).decode()
+        encoded = base64.b64encode(drawing.content.encode("utf-8", "replace")).decode()
         source = f"data:image/svg+xml;base64,{encoded}"
         return {"text/html": f'<img alt="SVG image" src="{source}" style="max-width:100%">'}
+
+    def _count_pixels(self, shown: str) -> None:
+        """Count the images in HTML or in a drawing.
+
+        Raises:
+            TooLarge: the job has shown too many pixels.
+        """
+        self._pixels += sum(images.data_url_pixels(url) or 0 for url in _IMAGE_URL.findall(shown))
+        if self._pixels > MAX_JOB_PIXELS:
+            raise html_clean.TooLarge(f"the images of a job have more than {MAX_JOB_PIXELS // 1_000_000} megapixels")
 
     def _image(self, mime: str, value: Any) -> dict[str, str]:
         pixels = images.pixels(mime, value) if isinstance(value, str) and len(value) <= MAX_VALUE else None

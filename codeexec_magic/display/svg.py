@@ -23,6 +23,8 @@ MAX_ELEMENTS: Final = 60_000
 MAX_DEPTH: Final = 60
 #: What drawing may cost; a simple shape costs 1.
 MAX_COST: Final = 60_000
+#: So many rules of a style sheet are kept.
+MAX_RULES: Final = 300
 #: The sides of the picture (CSS pixels).
 MAX_SIDE: Final = 20_000.0
 
@@ -35,6 +37,10 @@ _COSTS: Final = {
     **dict.fromkeys(("linearGradient", "radialGradient", "marker", "pattern", "mask"), 1),
     "image": 10,
 }
+#: The attributes that say how long the lines of a shape are.
+_LINES: Final = ("d", "points", "x1", "y1", "x2", "y2", "r", "rx", "ry", "width", "height", "pathLength", "x", "y")
+#: What drawing one dash costs.
+_DASH_COST: Final = 0.02
 _MARKED: Final = frozenset({"path", "line", "polyline", "polygon", "marker"})
 #: Elements whose content is left out with them. Of all other unknown elements only the tag is left out.
 _DROPPED: Final = frozenset(
@@ -59,6 +65,8 @@ _OTHERS: Final = frozenset(
 )
 _NUMBER: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _REFERENCE: Final = re.compile(r"url\(\s*['\"]?#([^'\")\s]{1,200})['\"]?\s*\)")
+_COMPOUND = r"(?:\*|[\w-]+)?(?:[.#][\w-]+){0,4}"
+_SELECTOR: Final = re.compile(rf"(?=\S){_COMPOUND}(?:\s+(?:>\s*)?(?=[\w*.#]){_COMPOUND}){{0,3}}")
 _LENGTH: Final = re.compile(r"\s*([0-9.]+(?:e[-+]?\d+)?)\s*(px|pt|pc|in|cm|mm|em|ex|)\s*\Z", re.I)
 _PIXELS: Final = {"": 1, "px": 1, "pt": 4 / 3, "pc": 16, "in": 96, "cm": 37.8, "mm": 3.78, "em": 16, "ex": 8}
 
@@ -67,7 +75,16 @@ class Refused(ValueError):
     """The SVG is not drawn; the message says why."""
 
 
-def cleaned(text: str) -> str:
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG that may be drawn."""
+
+    content: str
+    #: what drawing it costs, in simple shapes
+    cost: float
+
+
+def cleaned(text: str) -> Drawing:
     """The SVG with what is known to be harmless and cheap.
 
     Raises:
@@ -80,7 +97,7 @@ def cleaned(text: str) -> str:
     cost = _Cost(root).total()
     if cost > MAX_COST:
         raise Refused(f"drawing it takes more than {MAX_COST:,} shapes")
-    return "".join(_written(root, top=True))
+    return Drawing("".join(_written(root, top=True)), cost)
 
 
 @dataclass
@@ -93,6 +110,8 @@ class _Element:
     draws: list[str] = field(default_factory=list)
     paints: list[str] = field(default_factory=list)
     cost: float = 0.0
+    #: dashes per pixel of what is drawn in it
+    dashes: float = 0.0
 
 
 class _Parser:
@@ -218,18 +237,18 @@ def _declarations(element: _Element | None, style: str, *, urls: bool) -> Iterat
                 continue
             element.paints += _REFERENCE.findall(value)
             if name == "stroke-dasharray" and value != "none":
-                element.cost += _dashes(value)
+                element.dashes = max(element.dashes, _dashes(value))
             if name == "opacity" and element.tag in ("g", "svg", "use", "symbol", "text") and value not in ("1", "1.0"):
                 element.cost += 20
         yield f"{name}:{value}"
 
 
 def _dashes(value: str) -> float:
-    """Dashes are shapes, too: of how many a line consists depends on their length."""
-    total = sum(abs(float(found)) for found in _NUMBER.findall(value))
-    if total < 0.1:
+    """Dashes are shapes, too: so many are drawn on a pixel of a line."""
+    numbers = [abs(float(found)) for found in _NUMBER.findall(value)]
+    if sum(numbers) < 0.1:
         raise Refused("it has dashes shorter than a tenth of a pixel")
-    return 20.0 if total >= 1 else 200.0
+    return len(numbers) / sum(numbers)
 
 
 class _Cost:
@@ -238,16 +257,17 @@ class _Cost:
     def __init__(self, root: _Element) -> None:
         self._root = root
         self._by_id: dict[str, _Element] = {}
-        self._known: dict[int, float] = {}
+        #: by element, the cost and the length of all lines (pixels)
+        self._known: dict[int, tuple[float, float]] = {}
         self._open: set[int] = set()
         for element in _all(root):
             if "id" in element.attributes:
                 self._by_id.setdefault(element.attributes["id"], element)
 
     def total(self) -> float:
-        return self._of(self._root, 0)
+        return self._of(self._root, 0)[0]
 
-    def _of(self, element: _Element, chain: int) -> float:
+    def _of(self, element: _Element, chain: int) -> tuple[float, float]:
         key = id(element)
         if key in self._known:
             return self._known[key]
@@ -255,22 +275,34 @@ class _Cost:
             raise Refused("it refers to itself, or through too many others")
         self._open.add(key)
         cost = _COSTS[element.tag] + element.cost + sum(len(v) for v in element.attributes.values()) / 2000
-        for child in element.children:
-            if isinstance(child, str):
-                cost += len(child) / 20
-            elif element.tag != "defs":
-                cost += self._of(child, chain + 1)
-        for name in element.draws:
-            if target := self._by_id.get(name):
-                cost += self._of(target, chain + 1)
+        cost += sum(len(child) for child in element.children if isinstance(child, str)) / 20
+        length = _length(element)
+        for part in self._parts(element):
+            more, longer = self._of(part, chain + 1)
+            cost, length = cost + more, length + longer
+        cost += element.dashes * length * _DASH_COST  # children inherit it
         # children inherit what an element paints with
         shapes = max(1.0, cost)
         for name in element.paints:
             if target := self._by_id.get(name):
-                cost += (shapes + _points(element) * (target.tag == "marker")) * (1 + self._of(target, chain + 1))
+                cost += (shapes + _points(element) * (target.tag == "marker")) * (1 + self._of(target, chain + 1)[0])
         self._open.discard(key)
-        self._known[key] = cost
-        return cost
+        self._known[key] = (cost, length)
+        return cost, length
+
+    def _parts(self, element: _Element) -> list[_Element]:
+        """What is drawn in an element: its children and what it refers to."""
+        inside = [child for child in element.children if isinstance(child, _Element) and element.tag != "defs"]
+        return inside + [self._by_id[name] for name in element.draws if name in self._by_id]
+
+
+def _length(element: _Element) -> float:
+    """At least the length of the lines of a shape, in the unit of its dashes."""
+    if element.tag not in _COSTS or not _COSTS[element.tag]:
+        return 0.0
+    numbers = [abs(float(found[0])) for name in _LINES for found in _NUMBER.finditer(element.attributes.get(name, ""))]
+    # an absolute coordinate counts for the way to it and from it, a circle is 2 pi radii long
+    return 7 * sum(numbers)
 
 
 def _points(element: _Element) -> float:
@@ -317,11 +349,16 @@ def _written(element: _Element, *, top: bool = False) -> Iterator[str]:
 
 
 def _stylesheet(text: str) -> str:
-    """Rules of a style sheet with the same declarations; no at-rules, no references."""
+    """Rules of a style sheet with the same declarations; no at-rules, no references.
+
+    The browser tries each rule on each element. A selector that looks at siblings, or at what an element contains,
+    makes that a search each time, so only names, classes, ids and descendants of these are left.
+    """
     text = re.sub(r"/\*.*?\*/|@[^;{}]*;", "", text[:100_000], flags=re.S)
     rules = []
-    for selector, body in re.findall(r"([^{}]{1,500})\{([^{}]{0,20000})\}", text):
+    for selectors, body in re.findall(r"([^{}]{1,500})\{([^{}]{0,20000})\}", text)[:MAX_RULES]:
         kept = [one for one in _declarations(None, body, urls=False) if not one.startswith(("stroke-dash", "opacity"))]
-        if kept and not re.search(r"[@<\\]", selector):
-            rules.append(f"{selector.strip()}{{{';'.join(kept)}}}")
+        simple = [one.strip() for one in selectors.split(",") if _SELECTOR.fullmatch(one.strip())]
+        if kept and simple:
+            rules.append(f"{','.join(simple)}{{{';'.join(kept)}}}")
     return "\n".join(rules)

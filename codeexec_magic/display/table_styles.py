@@ -57,8 +57,8 @@ _LONGEST: Final = 400
 class Rules:
     """What a style sheet says of single elements, and of all elements of a kind."""
 
-    by_id: dict[str, str] = field(default_factory=dict)
-    by_tag: dict[str, str] = field(default_factory=dict)
+    by_id: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    by_tag: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def of(self, tag: str, name: str, own: str) -> str:
         """The declarations for an element; the later ones hold.
@@ -70,7 +70,15 @@ class Rules:
         """
         if tag not in TAGS:
             return ""
-        return declarations(";".join((self.by_tag.get(tag, ""), self.by_id.get(name, ""), own)))
+        return _written({**self.by_tag.get(tag, {}), **self.by_id.get(name, {}), **_known(own)})
+
+    def add(self, selector: str, kept: Mapping[str, str]) -> None:
+        """Take over what one rule says; each element keeps each property once, however many rules name it."""
+        named = _SELECTOR.fullmatch(selector.strip())
+        if named is not None:
+            place, key = (self.by_tag, named[2]) if named[2] else (self.by_id, named[1])
+            # rules for many elements share what they say until a second rule names the element
+            place[key] = {**place[key], **kept} if key in place else kept
 
     def __bool__(self) -> bool:
         return bool(self.by_id or self.by_tag)
@@ -82,12 +90,9 @@ def rules(text: str) -> Rules:
     for sheet in _sheets(text):
         for rule in _without_comments(sheet).split("}"):
             selectors, brace, block = rule.rpartition("{")
-            kept = declarations(block) if brace else ""
+            kept = _known(block) if brace else {}
             for selector in selectors.split(",") if kept else ():
-                named = _SELECTOR.fullmatch(selector.strip())
-                if named is not None:
-                    place, key = (found.by_tag, named[2]) if named[2] else (found.by_id, named[1])
-                    place[key] = f"{place[key]};{kept}" if key in place else kept
+                found.add(selector, kept)
     return found
 
 
@@ -118,6 +123,10 @@ def _without_comments(sheet: str) -> str:
 
 def declarations(css: str) -> str:
     """The declarations of a list that are known, each property once, with the value that holds."""
+    return _written(_known(css))
+
+
+def _known(css: str) -> dict[str, str]:
     kept: dict[str, str] = {}
     for part in css.split(";"):
         name, colon, value = part.partition(":")
@@ -125,4 +134,8 @@ def declarations(css: str) -> str:
         pattern = _VALUES.get(name)
         if colon and pattern is not None and len(value) <= _LONGEST and pattern.fullmatch(value):
             kept[name] = value
+    return kept
+
+
+def _written(kept: Mapping[str, str]) -> str:
     return ";".join(f"{name}:{value}" for name, value in kept.items())

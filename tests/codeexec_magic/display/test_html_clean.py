@@ -35,6 +35,8 @@ def test_clean(text: str, shown: str) -> None:
         "<div>" * 100_000,
         "<td>x</td>" * 200_000,
         "<b>" * 500,
+        "<table>" + "<tr><td rowspan=1000 colspan=1000>x" * 300 + "</table>",
+        "<table>" + "<col span=1000>" * 300 + "<tr><td>x</table>",
     ],
 )
 def test_what_multiplies_is_refused(text: str) -> None:
@@ -44,8 +46,16 @@ def test_what_multiplies_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ['<a "', "<!--", "<!", "<a", "<script>", "<svg>x", "</b>", "<a title='", "&lt", "<img src=x "]
-)
+    "piece", ['<a "', "<!--", "<!", "<a", "<script>", "<svg>x", "</b>", "<a title='", "&lt", "<img src=x ",
+     "<embed>", "<head>"]
+)  # fmt: skip
 def test_reading_costs_what_the_length_says(piece: str) -> None:
     """Unfinished markup, however often, is read once: pytest's time limit ends a quadratic reader."""
     assert len(html_clean.clean_html(piece * (2_000_000 // len(piece))) or "") < 6_000_000
+
+
+@pytest.mark.parametrize("piece", ["<style>", "<style></style>", "<style>a"])
+def test_reading_sheets_costs_what_the_length_says(piece: str) -> None:
+    """A frame keeps style sheets: their end is looked for once."""
+    text = piece * (600_000 // len(piece)) + " " * 1_000_000
+    assert len(html_clean.clean_html(text, styles=True) or "") < 6_000_000

@@ -295,3 +295,34 @@ def test_a_plotly_figure_is_named_with_what_shows_it() -> None:
     shown = policy.bundle({"application/vnd.plotly.v1+json": {"data": []}, "text/plain": ""})
     assert shown == {"text/plain": "<application/vnd.plotly.v1+json: not shown>"}
     assert "notebook_connected" in policy.notes[0]
+
+
+@pytest.mark.parametrize("piece", ["`", "~", "```", "\\[", "\\(", "[\\[", "~~a", "[", "a|b\n-|-\n", "*_", "$$"])
+def test_reading_markdown_costs_little(piece: str) -> None:
+    """Beginnings without an end, however many: pytest's time limit ends a reader that looks for each end anew."""
+    shown = Policy().bundle({"text/markdown": piece * (1_000_000 // len(piece))})
+    assert set(shown) == {"text/plain"}
+    assert Policy().bundle({"text/markdown": piece * (40_000 // len(piece))})
+
+
+def test_what_a_job_shows_is_bounded_in_all() -> None:
+    """Images in HTML and SVG, shapes, Markdown and its formulas count for the whole job, whatever displays them."""
+    wide = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (6300).to_bytes(4, "big") * 2 + b"\1\0\0\0\0").decode()
+    image = f'<img width=9 height=9 src="data:image/png;base64,{wide}">'
+    assert "<img" in Policy().bundle({"text/html": f"<p>{image * 10}</p>"})["text/html"]
+    for mime in ("text/html", "text/markdown"):
+        assert "<img" not in Policy().bundle({mime: image * 30}).get("text/html", "")
+    policy, uses = Policy(), '<use href="#a"/>' * 100
+    for mime, value in {
+        "text/html": image * 6,
+        "image/svg+xml": f'<svg xmlns="http://www.w3.org/2000/svg"><g id="a">{"<rect/>" * 100}</g>{uses}</svg>',
+    }.items():
+        shown = [policy.bundle({mime: value}) for _ in range(60)]
+        assert "text/html" in shown[0]
+        assert "text/html" not in shown[-1]
+    policy = Policy()
+    formulas = "$x$ " * 400 + "\n\n" + "$$" + "x" * 19_000 + "$$"
+    shown = [policy.bundle({"text/markdown": formulas}).get("text/html", "") for _ in range(12)]
+    assert MATH in shown[0]
+    assert shown[-1] == ""
+    assert any("formulas of a job" in note or "that of a job" in note for note in policy.notes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from codeexec_magic.display import table_styles
+from codeexec_magic.display import html_clean, table_styles
 from codeexec_magic.display.sanitize import Policy
 
 
@@ -104,3 +104,5 @@ def test_very_large_sheets_take_no_time() -> None:
     assert "<td>x</td>" in Policy().bundle({"text/html": hostile})["text/html"]
     many = "".join(f"#T_a_row{i}_col0 {{color: red}}" for i in range(50_000))
     assert len(table_styles.rules(f"<style>{many}</style>").by_id) == 50_000
+    same = "<style>" + "#T_a td {color: red}" * 25_000 + "</style><table>" + "<td>" * 50_000
+    assert 'style="color:red"' in (html_clean.clean_html(same) or "")
