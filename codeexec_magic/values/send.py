@@ -15,8 +15,9 @@ from typing import Any
 
 from codeexec_magic.errors import BadValue
 from codeexec_magic.values.codec.container import Packed
-from codeexec_magic.values.codec.encode import pack, pack_pickle
+from codeexec_magic.values.codec.encode import pack
 from codeexec_magic.values.codec.errors import NotCarried
+from codeexec_magic.values.codec.pickled import pack_pickle
 from codeexec_magic.values.ref import INLINE, ValueRef
 from codeexec_magic.values.remote import RemoteValue
 from codeexec_magic.values.store import ValueStore

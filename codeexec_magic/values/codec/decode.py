@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 # all of them at once: a cell cannot load modules of ours any more
-from . import arrays, frames, images, polars_frames, scalars
+from . import arrays, images, pandas_decode, polars_frames, scalars
 from .container import MAX_DEPTH, Buffer, unpack
 from .errors import Damaged
 
@@ -257,7 +257,7 @@ def _reader(tag: Any) -> Reader:
         raise Damaged("a tag that is no text")
     if tag in _BUILTIN:
         return _BUILTIN[tag]
-    for module in (scalars, arrays, frames, polars_frames, images):
+    for module in (scalars, arrays, pandas_decode, polars_frames, images):
         if tag in module.READERS:
             found: Reader = module.READERS[tag]
             return found

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import base64
 import math
-import sys
 from array import array
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 # all of them at once: a cell cannot load modules of ours any more
-from . import arrays, frames, images, polars_frames, scalars
+from . import arrays, images, pandas_encode, polars_frames, scalars
 from .container import MAX_PARTS, Buffer, Packed
 from .errors import NotCarried
 
@@ -259,7 +258,7 @@ def _rule(kind: type) -> Rule | None:
     if package == "numpy":
         return arrays.rule(kind)
     if package == "pandas":
-        return frames.rule(kind)
+        return pandas_encode.rule(kind)
     if package == "polars":
         return polars_frames.rule(kind)
     if package == "PIL":
@@ -292,27 +291,3 @@ def pack(value: Any, name: str, *, by_name: bool = False) -> Packed:
         return Packed({"kind": "safe", "type": type_name(value), "value": encoded}, encoder.parts)
     except RecursionError:
         raise NotCarried(f"{name} is nested too deeply") from None
-
-
-def pack_pickle(value: Any, name: str, dumps: Callable[[Any], bytes], preview: str = "") -> Packed:
-    """A value that only a sandbox may open.
-
-    Args:
-        value: the value.
-        name: of the variable, which a reason starts with.
-        dumps: makes the pickle.
-        preview: beginning of the value's text.
-
-    Raises:
-        NotCarried: the value cannot be pickled either.
-    """
-    try:
-        data = dumps(value)
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except Exception as err:  # whatever the value's own methods raise
-        kind = type_name(value)
-        raise NotCarried(f"{name} is a {kind}, which cannot be pickled: {type(err).__name__}: {err}") from None
-    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    header = {"kind": "pickle", "type": type_name(value), "python": python, "preview": preview[:1000]}
-    return Packed(header, [data])

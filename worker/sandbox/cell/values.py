@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from ..protocol.codec import bundle, container, decode, encode
+from ..protocol.codec import bundle, container, decode, encode, pickled
 from ..protocol.codec.container import Buffer, Packed
 from ..protocol.codec.errors import Damaged, NotCarried
 from . import soft_limit
@@ -178,7 +178,7 @@ def _pack(value: Any, name: str) -> Packed:
     try:
         return encode.pack(value, name, by_name=True)
     except NotCarried:
-        return encode.pack_pickle(value, name, _pickler(), _text(value))
+        return pickled.pack_pickle(value, name, _pickler(), _text(value))
 
 
 def _pickler() -> Callable[[Any], bytes]:
