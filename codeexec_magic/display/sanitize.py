@@ -202,10 +202,10 @@ class Policy:
 
     def _markdown(self, text: str) -> dict[str, str]:
         source = {"text/plain": _cut(text)}
-        self._markdown_length += len(text)
         try:
-            if self._markdown_length > MAX_JOB_MARKDOWN:
+            if self._markdown_length + len(text) > MAX_JOB_MARKDOWN:
                 raise html_clean.TooLarge(f"that of a job has more than {MAX_JOB_MARKDOWN:,} characters")
+            self._markdown_length += len(text)
             rendered = markdown.rendered(text, latex.MAX_JOB_LENGTH - self._formulas)
             self._count_pixels(rendered.html or "")
         except html_clean.TooLarge as err:
@@ -219,9 +219,9 @@ class Policy:
         try:
             drawing = svg.cleaned(text)
             self._count_pixels(drawing.content)
-            self._shapes += drawing.cost
-            if self._shapes > MAX_JOB_SHAPES:
+            if self._shapes + drawing.cost > MAX_JOB_SHAPES:
                 raise svg.Refused(f"the drawings of a job have more than {MAX_JOB_SHAPES:,.0f} shapes")
+            self._shapes += drawing.cost
         except (svg.Refused, html_clean.TooLarge) as err:
             self._note(f"an SVG was not shown: {err}")
             raise _NotShown("SVG") from None
@@ -235,9 +235,10 @@ class Policy:
         Raises:
             TooLarge: the job has shown too many pixels.
         """
-        self._pixels += sum(images.data_url_pixels(url) or 0 for url in _IMAGE_URL.findall(shown))
-        if self._pixels > MAX_JOB_PIXELS:
+        more = sum(images.data_url_pixels(url) or 0 for url in _IMAGE_URL.findall(shown))
+        if more and self._pixels + more > MAX_JOB_PIXELS:
             raise html_clean.TooLarge(f"the images of a job have more than {MAX_JOB_PIXELS // 1_000_000} megapixels")
+        self._pixels += more
 
     def _image(self, mime: str, value: Any) -> dict[str, str]:
         pixels = images.pixels(mime, value) if isinstance(value, str) and len(value) <= MAX_VALUE else None
