@@ -19,6 +19,8 @@ _ETC_READABLE: Final = (
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/ssl"),
     *("/etc/services", "/etc/protocols"),
 )
+#: where control groups of both versions say what is granted
+_QUOTAS: Final = ("cpu.max", "memory.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.limit_in_bytes")
 #: limits that are the same for every cell
 _LIMITS: Final = (
     # 1, not 0: a core file of 1 byte is never written, and to a program that takes core dumps the kernel pipes
@@ -114,10 +116,23 @@ def _rules(spawn: Spawn) -> landlock.Ruleset:
         rules.allow_read("/")
         rules.allow_write(*namespaces.WRITABLE)
     else:
-        rules.allow_read(*spawn.readable, *_PROC_READABLE, *_ETC_READABLE)
+        rules.allow_read(*spawn.readable, *_PROC_READABLE, *_ETC_READABLE, *_quotas())
         rules.allow_write(spawn.home)
     rules.allow_write(*(f"/dev/{name}" for name in namespaces.DEVICES))
     return rules
+
+
+def _quotas() -> list[str]:
+    """Files with the limits of the cell's own control groups and of the machine's or container's.
+
+    Libraries that find the files but may not read them fail (duckdb), others start a thread for every processor.
+    """
+    found = []
+    for line in procfs.read("/proc/self/cgroup").splitlines():
+        _, controllers, own = line.split(":", 2)
+        for group in ("", own):
+            found += [f"/sys/fs/cgroup/{controllers}{group}/{name}" for name in _QUOTAS]
+    return found
 
 
 def _probe_folder(spawn: Spawn, *, refused: bool) -> None:

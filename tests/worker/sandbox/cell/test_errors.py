@@ -12,6 +12,8 @@ from codeexec_magic.contract import Reason
 from codeexec_magic.limits import Limits
 from worker.sandbox import Cell, Outcome, Sandbox
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(soft_s=40.0, hard_s=45.0)
 
 #: many messages that are begun and never ended, as killed children leave them

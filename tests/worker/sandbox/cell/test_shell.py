@@ -17,6 +17,19 @@ pytestmark = pytest.mark.slow
 LIMITS = Limits(soft_s=40.0, hard_s=50.0)
 SHORT = Limits(soft_s=0.5, hard_s=20.0)
 
+#: wrapped with a backslash and not cut in the middle
+WIDE_FRAME = (
+    "   column_0  column_1  column_2  column_3  column_4  column_5  column_6  \\\n"
+    "0         0      1000      2000      3000      4000      5000      6000   \n"
+    "1     15000     16000     17000     18000     19000     20000     21000   \n\n"
+    "   column_7  column_8  column_9  column_10  column_11  column_12  column_13  \\\n"
+    "0      7000      8000      9000      10000      11000      12000      13000   \n"
+    "1     22000     23000     24000      25000      26000      27000      28000   \n\n"
+    "   column_14  \n"
+    "0      14000  \n"
+    "1      29000  \n"
+)
+
 
 @pytest.fixture(scope="module", params=[2, 1], ids=["level 2", "level 1"])
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
@@ -52,6 +65,12 @@ def run(sandbox: Sandbox, code: str, limits: Limits = LIMITS) -> tuple[Outcome, 
         ),
         ("%matplotlib inline\nopen('foo.py', 'w').write('print(5)')\n%run foo.py", "5\n", []),
         ("import pandas as pd\nprint(pd.get_option('display.max_columns'))", "20\n", []),
+        (
+            "import pandas as pd, numpy as np\n"
+            "print(pd.DataFrame(np.arange(30).reshape(2, 15) * 1000, columns=[f'column_{i}' for i in range(15)]))",
+            WIDE_FRAME,
+            [],
+        ),
         ("x = 1\n%who", "x\t \n", []),
         ("%tb", "No traceback available to show.\n", []),
     ],
