@@ -130,6 +130,20 @@ class Client(Connection):
             self.close()
             return self._submit(request, given, files)
 
+    def run(self, code: str, **options: Any) -> ExecutionResult:
+        """Run one cell and return its result.
+
+        Args:
+            code: the cell.
+            options: those of :meth:`submit`.
+
+        Raises:
+            RemoteError: the cell raised; shows the remote traceback.
+            JobFailed: a limit or a crash ended it.
+            BadRequest, QueueFull, ClusterError: as :meth:`submit`.
+        """
+        return self.submit(code, **options).raise_for_status()
+
     def _submit(self, request: ExecutionRequest, inputs: Mapping[str, Any], files: Mapping[str, Path]) -> Job:
         """Send values and files, then the request."""
         if inputs or files:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 from typing import Any
 
+from codeexec_magic import local_sandbox
 from codeexec_magic.client import Client
-from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT, ExecutionResult
-from codeexec_magic.errors import IsolationUnavailable, JobTimeout, SandboxBroken
+from codeexec_magic.contract import DEFAULT_LIMITS, QUEUE_DEFAULT
+from codeexec_magic.errors import JobTimeout
 from codeexec_magic.limits import HARD_AFTER_SOFT_S
 
 _lock = threading.Lock()
@@ -78,16 +76,9 @@ class CodeTools:
 
 
 def _run_here(code: str, timeout: float | None) -> dict[str, Any]:
-    """One cell in a sandbox of its own, without broker or worker."""
+    """One cell in a fresh sandbox on this machine, without broker or worker."""
     _shared_client().check_code(code)
     limits = DEFAULT_LIMITS[QUEUE_DEFAULT]
     soft = limits.soft_s if timeout is None else timeout
     hard = limits.hard_s if timeout is None else timeout + HARD_AFTER_SOFT_S
-    # -P: the caller's folder must not shadow our packages with a worker.py of its own
-    command = [sys.executable, "-P", "-m", "worker.sandbox", f"--soft-timeout={soft}", f"--hard-timeout={hard}", "-"]
-    done = subprocess.run(command, input=code, capture_output=True, text=True, encoding="utf-8", check=False)
-    if done.returncode == 3:
-        raise IsolationUnavailable(done.stderr.strip() or None)
-    if done.returncode != 0:
-        raise SandboxBroken(f"the local sandbox ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return ExecutionResult.from_dict(json.loads(done.stdout)).as_dict()
+    return local_sandbox.run(code, soft, hard).as_dict()

@@ -7,6 +7,8 @@ Wire objects are frozen dataclasses with ``as_dict`` and ``from_dict``; ``from_d
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import json
 import math
@@ -16,7 +18,8 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any, Final
 
-from codeexec_magic.errors import DecodeError
+from codeexec_magic.errors import DecodeError, NoValue
+from codeexec_magic.hostile_text import one_line, plain_text
 from codeexec_magic.limits import Limits, known_fields
 from codeexec_magic.values.ref import FileRef, ValueRef, decode_refs
 
@@ -181,6 +184,11 @@ class ErrorInfo:
     evalue: str
     traceback: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The traceback, or without one the exception's line, without colours and control characters."""
+        return plain_text("\n".join(self.traceback) or f"{self.ename}: {self.evalue}".removesuffix(": "))
+
     def as_dict(self) -> dict[str, Any]:
         """The wire form."""
         return {"ename": self.ename, "evalue": self.evalue, "traceback": list(self.traceback)}
@@ -200,7 +208,7 @@ class ErrorInfo:
         return cls(str(data["ename"]), str(data.get("evalue", "")), tuple(str(line) for line in lines))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExecutionResult:
     """The one recorded outcome of a job."""
 
@@ -246,6 +254,24 @@ class ExecutionResult:
         """Everything the cell wrote to standard error, in order."""
         return stream_text(self.outputs, "stderr")
 
+    @property
+    def value(self) -> Any:
+        """The last expression when it is plain data: numbers, text, None, and lists, tuples, sets and dicts of them.
+
+        None when the cell ended in no expression.
+
+        Raises:
+            NoValue: the last expression is something else, or was too long to be shown in full.
+        """
+        shown = [event["data"] for event in self.outputs if event.get("type") == "execute_result"]
+        return _literal(shown[-1].get("text/plain")) if shown else None
+
+    def __repr__(self) -> str:
+        line = self.error.text.rpartition("\n")[2] if self.error else self.verdict or self.reason
+        why = "" if self.success else f": {one_line(line, 200)}"
+        how = "from the cache" if self.cached else f"in {self.execution_time_ms:.0f} ms"
+        return f"<ExecutionResult {one_line(self.task_id)} {self.status} {how}{why}>"
+
     def as_dict(self, *, outputs: bool = True) -> dict[str, Any]:
         """The wire form; ``stdout`` and ``stderr`` are derived from ``outputs`` and always present."""
         data = dict(vars(self))
@@ -289,6 +315,22 @@ class ExecutionResult:
             return cls(**known)
         except (KeyError, TypeError, ValueError) as err:
             raise DecodeError(f"result does not follow the contract: {err}") from None
+
+
+def _literal(text: Any) -> Any:
+    """The data that a last expression's text stands for.
+
+    Raises:
+        NoValue: it stands for none.
+    """
+    with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        tree = ast.parse(text, mode="eval")
+        # IPython shortens long containers by an ellipsis, which is a literal, too
+        if not any(isinstance(node, ast.Constant) and node.value is ... for node in ast.walk(tree)):
+            return ast.literal_eval(tree)
+    raise NoValue(
+        f"the last expression is no plain data, or too long: {one_line(text)}; name a variable in outputs=[...]"
+    )
 
 
 _NUMBER: Final = (int, float)

@@ -22,6 +22,7 @@ CodeExecError
 ├── ValueStoreFull
 ├── ValueLost                 a value has expired, or did not come back
 ├── JobNotFound
+├── NoValue                   the last expression did not come back as data
 ├── JobTimeout                also a TimeoutError; the job itself goes on
 ├── JobFailed                 ended in anything but success; carries the result
 │   ├── RemoteError           the cell raised; renders the remote traceback
@@ -136,6 +137,10 @@ class ValueLost(CodeExecError, LookupError):
 
 class JobNotFound(CodeExecError, LookupError):
     """No job with this id (finished jobs are kept for the configured time only)."""
+
+
+class NoValue(CodeExecError, LookupError):
+    """The last expression did not come back as data."""
 
 
 class JobTimeout(CodeExecError, TimeoutError):

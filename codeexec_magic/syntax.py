@@ -26,6 +26,16 @@ def check_syntax(code: str) -> None:
     raise CodeSyntaxError(f"{error.msg}{where}", error.lineno, error.offset, error.text) from None
 
 
+def python_source(code: str) -> str | None:
+    """The cell as Python; None when it is none: the body of another cell magic, or IPython's syntax without IPython.
+
+    Args:
+        code: passed :func:`check_syntax`.
+    """
+    source = code if _parse(code) is None else _transform(code)
+    return source if source is not None and _parse(source) is None else None
+
+
 def _parse(code: str) -> SyntaxError | None:
     try:
         with warnings.catch_warnings():

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "queue": ("monitor", "Show queues and workers."),
     "dlq": ("dlq", "Look after dead letters: jobs that gave up for good."),
     "keys": ("keys", "Show what is kept in the server, and what bounds it."),
+    "mcp": ("mcp", "Give an agent tools to run code, by the Model Context Protocol."),
     "metrics": ("metrics", "Serve the cluster's figures to Prometheus."),
     "worker": ("services", "Run a supervised worker."),
     "cluster": ("services", "Start, stop and look at the embedded cluster."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from codeexec_magic.contract import (
     code_hash,
     decode_event,
 )
-from codeexec_magic.errors import DecodeError
+from codeexec_magic.errors import DecodeError, NoValue
 from codeexec_magic.limits import Limits
 from codeexec_magic.values.ref import ValueRef
 
@@ -142,3 +143,44 @@ def test_terminal_states() -> None:
         Status.DEAD_LETTERED,
         Status.CANCELLED,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2", 2),
+        ("'a\\n'", "a\n"),
+        ("[1, (2.5, None)]", [1, (2.5, None)]),
+        ("{'a': b'x', 'b': {1}}", {"a": b"x", "b": {1}}),
+    ],
+)
+def test_the_last_expression_comes_back_as_data(text: str, value: Any) -> None:
+    """Plain data of every kind; nothing is evaluated but literals."""
+    assert _shown(text).value == value
+
+
+@pytest.mark.parametrize("text", ["<object at 0x1>", "[0, 1, ...]", "Ellipsis", "...", "f(1)", "(" * 9000, None, "nan"])
+def test_what_is_no_data_is_not_taken_for_data(text: Any) -> None:
+    """A shortened list is none either; the error says what to do."""
+    with pytest.raises(NoValue, match="outputs="):
+        _ = _shown(text).value
+
+
+def test_a_cell_that_shows_nothing_has_no_value() -> None:
+    """It ended in no expression."""
+    result = ExecutionResult("t", "h", True, Status.SUCCEEDED, Reason.OK)
+    assert result.value is None
+
+
+def test_a_result_is_shown_in_one_line_and_an_error_without_colours() -> None:
+    """What the cell wrote controls no terminal."""
+    error = ErrorInfo("E", "bad\x1b[31m", ("\x1b[31mTraceback\x1b[0m", "E: bad\x1b]0;title\x07"))
+    result = ExecutionResult("t", "h", False, Status.FAILED, Reason.ERROR, error=error, execution_time_ms=12)
+    assert error.text == "Traceback\nE: bad"
+    assert ErrorInfo("E", "").text == "E"
+    assert repr(result) == "<ExecutionResult t failed in 12 ms: E: bad>"
+
+
+def _shown(text: Any) -> ExecutionResult:
+    event = {"type": "execute_result", "data": {"text/plain": text}}
+    return ExecutionResult("t", "h", True, Status.SUCCEEDED, Reason.OK, outputs=(event,))

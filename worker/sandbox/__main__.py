@@ -7,7 +7,8 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -24,6 +25,7 @@ from .sandbox import Sandbox
 
 _USAGE: Final = 2
 _NO_ISOLATION: Final = 3
+_NO_LIMIT_S: Final = 1e6
 _STATUS: Final = {Reason.OK: Status.SUCCEEDED, Reason.CANCELLED: Status.CANCELLED}
 #: option, limit, type, help
 _LIMITS: Final = (
@@ -51,15 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(err))
     if options.probe:
         return _probe(settings)
-    if not codes:
-        parser.error("name at least one FILE, or --probe")
+    if bool(codes) is options.requests:
+        parser.error("name at least one FILE, or --requests, or --probe")
     preload = settings.preload if options.preload is None else tuple(n for n in options.preload.split(",") if n)
     sandbox = Sandbox(
         slots=1,
         python=settings.python,
         preload=preload,
         required_isolation=settings.required_isolation,
-        ceiling=limits,
+        # who sends requests grants them their time, too
+        ceiling=replace(limits, soft_s=_NO_LIMIT_S, hard_s=_NO_LIMIT_S) if options.requests else limits,
         limits=limits,
         fast_fork=settings.fast_fork,
     )
@@ -72,9 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(err, file=sys.stderr)
         return 1
     with sandbox:
-        for code in codes:
-            print(json.dumps(_run(sandbox, code, limits).as_dict()), flush=True)
+        asked = _requests(limits) if options.requests else ((code, limits) for code in codes)
+        for code, own in asked:
+            print(json.dumps(_run(sandbox, code, own).as_dict()), flush=True)
     return 0
+
+
+def _requests(limits: Limits) -> Iterator[tuple[str, Limits]]:
+    """Code and limits of each line of standard input: an object with ``code`` and perhaps ``limits``."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        yield request["code"], replace(limits, **request.get("limits", {}))
 
 
 def _run(sandbox: Sandbox, code: str, limits: Limits) -> ExecutionResult:
@@ -139,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m worker.sandbox", description="Run cells, each in a fresh sandbox.")
     parser.add_argument("files", nargs="*", metavar="FILE", help="Python source; - reads standard input")
     parser.add_argument("--probe", action="store_true", help="print what isolation this machine gives")
+    parser.add_argument(
+        "--requests",
+        action="store_true",
+        help='run what standard input says, a line each: {"code": TEXT, "limits": {"soft_s": S, "hard_s": S}}',
+    )
     parser.add_argument("--preload", metavar="a,b", help="modules to import once, before any cell")
     defaults = Limits()
     for option, name, kind, text in _LIMITS:
