@@ -100,7 +100,8 @@ def free_names(source: str) -> list[str]:
         source: Python, perhaps with top-level await.
     """
     top = symtable.symtable(source, "<cell>", "exec")
-    used, bound = set(), set()
+    used: set[str] = set()
+    bound: set[str] = set()
     for table in _tables(top):
         for symbol in table.get_symbols():
             if table is top or symbol.is_global():

@@ -1,0 +1,1 @@
+"""What agents speak over HTTP, as Starlette routes that any application can mount."""
