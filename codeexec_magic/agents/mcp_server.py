@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from codeexec_magic import __version__
 from codeexec_magic.agents.dry_run import dry_run_of, packages
 from codeexec_magic.agents.remote_exec import submit
-from codeexec_magic.agents.transcript import error_text, output_text, pictures, verdict
+from codeexec_magic.agents.transcript import error_text, json_value, output_text, pictures, verdict
 from codeexec_magic.client import Client
 from codeexec_magic.contract import QUEUE_DEFAULT, ExecutionResult
 from codeexec_magic.errors import CodeExecError, CodeSyntaxError, JobTimeout
@@ -44,7 +44,11 @@ class Verdict(BaseModel):
     duration_ms: int | None = None
     memory_mb: float | None = Field(default=None, description="peak of the cell's processes")
     pictures: int = Field(default=0, description="how many follow")
-    values: dict[str, Any] = Field(default_factory=dict, description="values of the names in outputs")
+    values: dict[str, Any] = Field(
+        default_factory=dict,
+        description="values of the names in outputs; one that is no JSON comes as its type and text",
+    )
+    lost: dict[str, str] = Field(default_factory=dict, description="why others did not come back")
 
 
 class Look(BaseModel):
@@ -195,7 +199,8 @@ def _answer(result: ExecutionResult) -> CallToolResult:
         duration_ms=round(result.execution_time_ms),
         memory_mb=result.memory_used_mb,
         pictures=len(shown),
-        values=dict(result.values),
+        values={name: json_value(value) for name, value in result.values.items()},
+        lost=dict(result.value_problems),
     )
     content: list[ContentBlock] = [_text(f"{found.status}: {found.verdict}")]
     content += [_text(text, _FROM_CODE) for text in (output_text(result), error_text(result)) if text]

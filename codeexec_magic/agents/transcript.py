@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -69,13 +70,29 @@ def error_text(result: ExecutionResult, limit: int = OUTPUT_LIMIT // 2) -> str:
 
 def verdict(result: ExecutionResult) -> str:
     """One line: how it ended."""
-    return one_line(result.verdict or f"{result.status}: {result.reason}", 400)
+    return one_line(result.verdict or f"reason {result.reason}", 400)
 
 
 def pictures(result: ExecutionResult) -> list[Picture]:
     """The pictures that the cell showed, the first of them if there are many."""
     found = [_picture(event["data"]) for event in result.outputs if isinstance(event.get("data"), Mapping)]
     return [picture for picture in found if picture is not None][:PICTURES_LIMIT]
+
+
+def json_value(value: Any, limit: int = OUTPUT_LIMIT) -> Any:
+    """The value if it is JSON and not too long; else an object with its ``type`` and the head and tail of its text.
+
+    Args:
+        value: any.
+        limit: characters of its JSON or text.
+    """
+    try:
+        if len(json.dumps(value, allow_nan=False)) <= limit:
+            return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    text = plain_text(str(value), limit=10 * limit)
+    return {"type": one_line(type(value).__name__), "text": bounded(text, limit)}
 
 
 def text_of(data: Mapping[str, Any]) -> str:
