@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from codeexec_magic.syntax import python_source
 
-_VARIABLE: Final = "__codeexec_prelude__"
+_VARIABLE: Final = "codeexec_prelude"
 
 
 def with_prelude(code: str, prelude: str, data: Any) -> tuple[str, dict[str, Any]]:

@@ -71,7 +71,8 @@ async def _run(client: Client, data: Mapping[str, Any]) -> dict[str, Any]:
     code = field(data, "code", str)
     try:
         client.check_code(code)
-        code, inputs = with_prelude(code, _STDIN, field(data, "stdin", str, ""))
+        stdin = field(data, "stdin", str, "")
+        code, inputs = with_prelude(code, _STDIN, stdin) if stdin else (code, {})
         job = await asyncio.to_thread(
             client.submit,
             code,

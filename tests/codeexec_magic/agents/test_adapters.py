@@ -74,9 +74,11 @@ def test_langchain_calls_the_tool(client: Client) -> None:
 
 def with_library(program: str, cluster: LiveCluster) -> Any:
     """What a program prints as JSON on its last line; a process of its own has the library's own warnings."""
+    file = cluster.directory / "agent.py"  # a library reads its source
+    file.write_text(program)
     cluster.start_worker()
     env = {**os.environ, **cluster.env}
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
