@@ -363,6 +363,7 @@ def test_what_a_cell_named_cannot_reach_the_terminal(codeexec: Codeexec, client:
         "jobs": [["jobs"]],
         "queue": [["queue"]],
         "keys": [["keys"]],
+        "mcp": [],  # its output is for programs
         "metrics": [["metrics", "--once"]],
         "doctor": [["doctor"]],
         "run": [["run", str(tmp_path / "cell.py"), "--queue", EVIL], ["run", EVIL]],
