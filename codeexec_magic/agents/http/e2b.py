@@ -39,8 +39,6 @@ _FORMS: Final = {
     "application/json": "json",
     "application/javascript": "javascript",
 }
-#: seconds between looks at whether the caller is still there
-_TICK_S: Final = 0.5
 #: the seconds that the SDK waits for a cell by default
 _TIMEOUT_S: Final = 300.0
 _DEFAULT: Final = "default"
@@ -172,11 +170,11 @@ async def _lines(context: _Context, job: Job, code: str) -> AsyncIterator[str]:
     """The events of a job as lines of JSON; a caller that leaves cancels the job."""
     ended = False
     try:
-        following = job.follow(_TICK_S)
+        following = job.events()
         while not ended:
-            event = await asyncio.to_thread(next, following, None)
+            event: Mapping[str, Any] | None = await asyncio.to_thread(next, following, None)
             if event is None:
-                continue
+                return  # it has expired
             if event["type"] == "end":
                 ended = True
                 result = ExecutionResult.from_dict(event["result"])
