@@ -109,7 +109,7 @@ class _Tools:
         try:
             job = await asyncio.to_thread(submit, self._client, code, inputs, outputs or (), **options)
             try:
-                return _answer(await job)
+                return await asyncio.to_thread(_answer, await job)
             except asyncio.CancelledError:
                 # the caller has left: nobody would see the rest
                 await asyncio.shield(asyncio.to_thread(job.cancel))
@@ -141,7 +141,7 @@ class _Tools:
         try:
             job = await asyncio.to_thread(self._client.job, job_id)
             try:
-                return _answer(await asyncio.to_thread(job.result, wait_s))
+                return await asyncio.to_thread(lambda: _answer(job.result(wait_s)))
             except JobTimeout:
                 return _standing(job, await asyncio.to_thread(lambda: str(job.status)))
         except CodeExecError as err:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,8 +19,6 @@ PICTURES_LIMIT: Final = 8
 _PICTURE_BYTES: Final = 4_000_000
 #: picture formats and the bytes that they start with
 _PICTURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
-#: what a progress bar wrote over
-_OVERWRITTEN: Final = re.compile(r"[^\n\r]*\r+(?!\n)")
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ def output_text(result: ExecutionResult, limit: int = OUTPUT_LIMIT) -> str:
         result: of the cell.
         limit: characters kept.
     """
-    text = "".join(_texts(result.outputs))
-    return bounded(plain_text(_OVERWRITTEN.sub("", text), limit=max(len(text), 1)), limit)
+    text = _without_overwritten("".join(_texts(result.outputs)))
+    return bounded(plain_text(text, limit=max(len(text), 1)), limit)
 
 
 def error_text(result: ExecutionResult, limit: int = OUTPUT_LIMIT // 2) -> str:
@@ -112,6 +109,17 @@ def _texts(events: Iterable[Mapping[str, Any]]) -> Iterable[str]:
             continue
         at_start = piece.endswith("\n") if piece else at_start
         yield piece
+
+
+def _without_overwritten(text: str) -> str:
+    """Each line as a terminal shows it at last: what a progress bar wrote over is left out.
+
+    Lines are cut at carriage returns, not matched by a pattern: the text is hostile and may be megabytes long.
+
+    Args:
+        text: streams and displays.
+    """
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
 def _picture(data: Mapping[str, Any]) -> Picture | None:
