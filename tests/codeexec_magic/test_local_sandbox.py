@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support import process_alive, wait_until
+from support import wait_until
 
 from codeexec_magic import CodeTools, local_sandbox
 from codeexec_magic.errors import SandboxBroken
@@ -21,10 +21,15 @@ def _ended() -> Iterator[None]:
     local_sandbox.close()
 
 
-def kept_pid() -> int:
-    """Of the process that is kept."""
+def kept() -> local_sandbox.LocalSandbox:
+    """The sandbox that the next call would use."""
     assert local_sandbox._kept is not None
-    return local_sandbox._kept._process.pid
+    return local_sandbox._kept
+
+
+def kept_pid() -> int:
+    """Of its process."""
+    return kept()._process.pid
 
 
 def test_one_process_serves_all_calls_and_each_gets_a_fresh_sandbox() -> None:
@@ -50,7 +55,7 @@ def test_a_sandbox_that_died_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> No
     local_sandbox.run("1", 30, 60)
     dead = kept_pid()
     os.kill(dead, signal.SIGKILL)
-    wait_until(lambda: not process_alive(dead), 30, "the end of the process")
+    wait_until(lambda: not kept().usable, 30, "the end of the process")
     assert local_sandbox.run("2", 30, 60).value == 2
     old = kept_pid()
     assert old != dead
