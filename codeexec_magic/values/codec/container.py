@@ -24,6 +24,8 @@ ALIGN: Final = 64
 MAX_HEADER: Final = 64 << 20
 #: most parts of one value
 MAX_PARTS: Final = 100_000
+#: most numbers of which a value may make arrays although only their bounds are in it
+MAX_SPELLED_OUT: Final = 1 << 24
 #: deepest nesting of the header's JSON
 MAX_DEPTH: Final = 100
 _LENGTH: Final = struct.Struct("<Q")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 # all of them at once: a cell cannot load modules of ours any more
 from . import arrays, images, pandas_decode, polars_frames, scalars
-from .container import MAX_DEPTH, Buffer, unpack
+from .container import MAX_DEPTH, MAX_SPELLED_OUT, Buffer, unpack
 from .errors import Damaged
 
 Reader = Callable[["Decoder", Any], Any]
@@ -64,18 +64,32 @@ class Decoder:
     """
 
     def __init__(self, parts: list[memoryview]) -> None:
-        self._parts = parts
+        self._parts: list[memoryview | None] = list(parts)
         self._depth = 0
+        self._spelled_out = 0
 
-    def part(self, number: Any) -> memoryview:
-        """A binary part by its number.
+    def spell_out(self, count: int) -> None:
+        """Count numbers that are made of a range, of which a few bytes stand for any length.
 
         Raises:
-            Damaged: there is no such part.
+            Damaged: there are too many in this value.
+        """
+        self._spelled_out += count
+        if self._spelled_out > 2 * MAX_SPELLED_OUT:
+            raise Damaged("ranges that are too long")
+
+    def part(self, number: Any) -> memoryview:
+        """A binary part by its number; each is read once, or a small value could be made of many copies of it.
+
+        Raises:
+            Damaged: there is no such part, or it was read before.
         """
         if type(number) is not int or not 0 <= number < len(self._parts):
             raise Damaged("a part that does not exist")
-        return self._parts[number]
+        part, self._parts[number] = self._parts[number], None
+        if part is None:
+            raise Damaged("a part that is used twice")
+        return part
 
     def items(self, data: Any) -> list[Any]:
         """The decoded elements of a list."""

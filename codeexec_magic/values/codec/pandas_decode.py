@@ -129,6 +129,9 @@ def _read_intervals(decoder: Decoder, data: Any) -> Any:
     left, right = parts["left"], parts["right"]
     if parts["closed"] not in _CLOSED or not all(isinstance(end, pd.Index) for end in (left, right)):
         raise Damaged("no intervals")
+    for end in (left, right):
+        if isinstance(end, pd.RangeIndex):
+            decoder.spell_out(len(end))  # pandas makes arrays of them
     return pd.arrays.IntervalArray.from_arrays(left, right, closed=parts["closed"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from .container import MAX_SPELLED_OUT
 from .errors import NotCarried
 from .scalars import zone_of
 
@@ -77,6 +78,8 @@ def _array(encoder: Encoder, value: Any, path: str) -> Encoded:
         parts = {"data": value.asi8, "freq": _frequency(value.freqstr, path)}
     elif kind == "IntervalArray":
         parts = {"left": value.left, "right": value.right, "closed": value.closed}
+        if isinstance(value.left, pd.RangeIndex) and len(value) > MAX_SPELLED_OUT:
+            raise NotCarried(f"{path} has more than {MAX_SPELLED_OUT:,} intervals between ranges")
     elif kind in ("NumpyExtensionArray", "PandasArray"):
         parts, kind = {"data": value.to_numpy()}, "NumpyExtensionArray"
     else:

@@ -78,6 +78,12 @@ FRAME = {"$": "pd.DataFrame", "index": INDEX, "columns": INDEX, "attrs": {}, "du
         {"$": "image", "mode": "P", "size": [8, 1], "palette": ["RGB", 5], "info": {}, "part": 0},
         {"$": "pd.Categorical", "v": {"codes": [1, 2], "categories": 5, "ordered": True}},
         {"$": "pd.MultiIndex", "levels": [], "codes": [], "names": []},
+        {
+            "$": "pd.IntervalArray",
+            "v": {"left": {**INDEX, "v": [0, LOTS, 1]}, "right": {**INDEX, "v": [0, LOTS, 1]}, "closed": "left"},
+        },
+        [{"$": "bytes", "part": 0}] * 2,
+        [{"$": "numbers", "dtype": "q", "part": 0}] * 2,
         {"$": "pd.RangeIndex", "v": [0, LOTS * LOTS, 1], "names": [None]},
         {"$": "pd.Index", "v": {"$": "pd.Index"}, "freq": "exec('x')", "names": [None]},
         {"$": "pd.Period", "v": 1, "freq": "__import__('os')"},

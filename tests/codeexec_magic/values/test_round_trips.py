@@ -168,6 +168,7 @@ COLUMNS = st.sampled_from(
         lambda n: pd.timedelta_range("1s", periods=n),
         lambda n: pd.period_range("2026", periods=n, freq="M"),
         lambda n: pd.interval_range(0, n),
+        lambda n: pd.IntervalIndex.from_arrays(pd.RangeIndex(n), pd.RangeIndex(1, n + 1)),
         lambda n: pd.Series(["a", None, "\ud800x", "", "b"][:n], dtype=object),
         lambda n: pd.array(["a", None, "é", "", "b"][:n], dtype="string"),
         lambda n: pd.Series(["a", None, "é", "", "b"][:n], dtype="str"),
