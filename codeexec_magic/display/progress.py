@@ -6,7 +6,6 @@ A sandbox has no widgets: its tqdm sends what a bar shows, and here it is drawn.
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -33,7 +32,8 @@ def progress_html(data: Any) -> str | None:
     share, own = data.get("share"), data.get("colour")
     colour = own if state == "running" and isinstance(own, str) and _OWN_COLOUR.fullmatch(own) else _COLOURS[state]
     texts = [_text(data.get(side)) for side in ("left", "right")]
-    known = isinstance(share, int | float) and math.isfinite(share)
+    # neither NaN nor a whole number that no float can hold
+    known = isinstance(share, int | float) and -1e18 < share < 1e18
     done = min(1.0, max(0.0, float(share or 0.0))) if known else float(state == "done")
     if known or state == "done":
         fill = f"width:{100 * done:.1f}%;background:{colour}"

@@ -72,3 +72,11 @@ def test_every_policy_draws_it(mode: HtmlMode) -> None:
     kept = Policy(mode).bundle({MIME: BAR, "text/plain": "epochs:  40%|####      | 4/10"})
     assert sorted(kept) == ["text/html", "text/plain"]
     assert "<iframe" not in kept["text/html"]
+
+
+def test_a_share_that_no_float_can_hold_is_none() -> None:
+    """JSON has whole numbers of any length."""
+    for share in (10**400, -(10**400), float("nan"), float("inf")):
+        drawn = progress_html({**BAR, "share": share})
+        assert drawn is not None
+        assert "aria-valuenow" not in drawn
