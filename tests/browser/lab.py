@@ -179,7 +179,7 @@ class Notebook:
 
         self.poll(done, timeout, f"the end of cell {index}")
 
-    def poll(self, predicate: Any, timeout: float = 20.0, what: str = "the condition") -> Any:
+    def poll(self, predicate: Any, timeout: float = 45.0, what: str = "the condition") -> Any:
         """Like ``wait_until``, and lets the browser's events through meanwhile."""
 
         def looked() -> Any:
@@ -188,7 +188,7 @@ class Notebook:
 
         return wait_until(looked, timeout, f"{what}; the page says {self.page.inner_text('.jp-Notebook')!r}: {what}")
 
-    def says(self, index: int, words: str, timeout: float = 20.0) -> None:
+    def says(self, index: int, words: str, timeout: float = 45.0) -> None:
         """Wait until a cell's output contains these words."""
         self.poll(lambda: words in self.text(index), timeout, repr(words))
 

@@ -172,10 +172,11 @@ def test_progress_bars_of_tqdm(notebook: Open, pictures: Path) -> None:
     )
     book.start(1)
     bars = book.output(1).locator(".cxm-progress")
-    book.poll(lambda: bars.count() == 2 and "1/4" in bars.nth(0).inner_text(), 20, "two bars")
+    book.poll(lambda: bars.count() == 2 and "1/4" in bars.nth(0).inner_text(), what="two bars")
     assert book.prompt(1) == "[*]:"
     filled = bars.nth(0).locator("[role=progressbar] > span")
-    book.poll(lambda: filled.evaluate("bar => bar.style.width") == "50%", 20, "half of it")
+    parts = ("25%", "50%", "75%")
+    book.poll(lambda: filled.evaluate("bar => bar.style.width") in parts, what="a part of the bar that is filled")
     book.cell(1).screenshot(path=pictures / "tqdm.png")
     book.wait_done(1)
     assert bars.count() == 1

@@ -15,7 +15,7 @@ from codeexec_magic.cli.root import call
 from codeexec_magic.contract import Status
 from codeexec_magic.settings import Settings
 from codeexec_magic.store.key_inventory import kind_of
-from codeexec_magic.store.keys import KEYS, MESSAGES
+from codeexec_magic.store.keys import KEYS, MESSAGES, Key
 from codeexec_magic.store.queries import known_queues
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
@@ -66,6 +66,27 @@ def walk(client: redis.Redis) -> Iterator[str]:
     yield from (str(name) for name in client.scan_iter(count=100))
 
 
+def look(client: Client) -> Iterator[Key]:
+    """The kinds of all keys that are there; each is one that is known, of its type, and expires if it is to."""
+    store, queues = client.store, known_queues(client.store)
+    for database, connection in (("broker", store.redis), ("results", client.results.redis)):
+        for name in walk(connection):
+            key = kind_of(name, store, queues, database)
+            assert key is not None, name
+            yield key
+            kind, ttl = connection.type(name), connection.pttl(name)
+            if kind == "none":
+                continue  # gone meanwhile
+            assert kind == key.kind, name
+            task_id = name.rpartition(":")[2]
+            ended = key.name in ("job:{id}", "events:{id}") and store.snapshot(task_id).record["status"] in (
+                ("succeeded", "failed", "cancelled") + (() if key.name == "job:{id}" else ("dead_lettered",))
+            )
+            if key.expires or ended:
+                assert ttl != -1, name
+            assert key.bound
+
+
 @pytest.mark.parametrize("namespace", ["default", "team"])
 def test_every_key_is_in_the_inventory_and_bounded(
     namespace: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -75,31 +96,15 @@ def test_every_key_is_in_the_inventory_and_bounded(
     with Cluster(slots=2, env={"CODEEXEC_NAMESPACE": namespace, "CODEEXEC_EVENTS": "1"}, settings=settings) as cluster:
         client = cluster.client
         live_through(cluster, client)
-        store, queues = client.store, known_queues(client.store)
-        seen, unknown, endless = set(), [], []
-        for database, connection in (("broker", store.redis), ("results", client.results.redis)):
-            for name in walk(connection):
-                key = kind_of(name, store, queues, database)
-                if key is None:
-                    unknown.append(name)
-                    continue
-                seen.add(key)
-                kind, ttl = connection.type(name), connection.pttl(name)
-                if kind == "none":
-                    continue  # gone meanwhile
-                assert kind == key.kind, name
-                task_id = name.rpartition(":")[2]
-                ended = key.name in ("job:{id}", "events:{id}") and store.snapshot(task_id).record["status"] in (
-                    ("succeeded", "failed", "cancelled") + (() if key.name == "job:{id}" else ("dead_lettered",))
-                )
-                if (key.expires or ended) and ttl < 0:
-                    endless.append(name)
-                assert key.bound
-        assert not unknown
-        assert not endless
-        unseen = {key.name for key in set(KEYS) - seen}
+        seen: set[Key] = set()
+        # what a worker announces again and again may have expired when it was looked for on a busy machine
         momentary = {"alerts", "reconciler", "value_upload:{id}"}
-        assert unseen <= momentary, "the scenario is to touch every kind but what lasts a moment"
+
+        def unseen() -> set[str]:
+            seen.update(look(client))
+            return {key.name for key in set(KEYS) - seen}
+
+        wait_until(lambda: unseen() <= momentary, 60, "every kind of key but what lasts a moment")
         assert MESSAGES in seen
         monkeypatch.setenv("CODEEXEC_NAMESPACE", namespace)
         assert call(["--broker", cluster.server.url, "keys"]) == 0

@@ -170,6 +170,7 @@ def test_a_long_job_runs_once_beyond_every_timeout(cluster: Cluster) -> None:
 def test_cancel_at_any_moment_has_one_outcome(cluster: Cluster) -> None:
     """A hundred seeded timings from queued to finished: one outcome, and by the process table no tree lives on.
 
+    A third of the orders come at some time after the submission, a third once the cell runs, a third at about its end.
     What was promised, dead within 0.5 s, is printed; that it dies is asserted.
     """
     rng = random.Random(7)
@@ -179,7 +180,9 @@ def test_cancel_at_any_moment_has_one_outcome(cluster: Cluster) -> None:
         mark = f"0.15{number:04}0815"
         code = f"import subprocess; subprocess.run(['sleep', '{mark}'])"
         job = cluster.client.submit(code, cache=False)
-        moment = time.monotonic() + rng.uniform(0, 0.25)
+        if number % 3:
+            wait_until(lambda mark=mark, job=job: family(mark) or job.state().status.terminal, 60, "the cell's start")
+        moment = time.monotonic() + rng.uniform(0, 0.25 if number % 3 != 1 else 0.1)
         wait_until(lambda moment=moment: time.monotonic() >= moment, 5, "the moment")
         tree = family(mark)
         cancelled = time.monotonic()
@@ -187,7 +190,7 @@ def test_cancel_at_any_moment_has_one_outcome(cluster: Cluster) -> None:
         wait_until(lambda tree=tree: all(gone(pid) for pid in tree), 20, "the end of the tree")
         if tree:
             deaths.append(time.monotonic() - cancelled)
-        result = job.result(20)
+        result = job.result(60)
         wait_until(lambda mark=mark: not family(mark), 20, "the end of whatever started meanwhile")
         outcomes[result.status] += 1
         assert job.state().status is result.status
