@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
-from codeexec_magic.agents.http import sandbox_fusion
+from codeexec_magic.agents.http import sandbox_fusion, unavailable
 from codeexec_magic.agents.http.e2b import Contexts
 from codeexec_magic.agents.mcp_server import make_server
 from codeexec_magic.client import Client
@@ -44,8 +44,10 @@ def make_app(client: Client, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     routes: list[BaseRoute] = [
         *Contexts(client).routes(),
         *sandbox_fusion.routes(client),
+        *unavailable.routes(),
         *mcp_app.routes,
         Route("/healthz", healthy),
+        Route("/health", healthy),  # E2B's SDK asks whether its sandbox runs
     ]
     guards = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
     return Starlette(routes=routes, middleware=guards, lifespan=lifespan)

@@ -83,6 +83,71 @@ print(json.dumps([texts, other, restarted, listed - left, gone]))
     assert (other, restarted, removed, gone) == ("NameError", "NameError", 1, "NotFoundException")
 
 
+def test_a_timeout_of_the_sdk_cancels_the_cell(server_url: str, cluster: LiveCluster) -> None:
+    """The caller reads of its own limit, and the context takes the next cell."""
+    found = with_sdk(
+        """
+try:
+    sandbox.run_code("import time\\ntime.sleep(297)", timeout=5)
+except Exception as err:
+    name = type(err).__name__
+print(json.dumps([name, sandbox.run_code("6 * 7").text, sandbox.is_running(), sandbox.kill()]))
+""",
+        server_url,
+    )
+    assert found == ["TimeoutException", "42", True, True]
+    ours = next(job for job in cluster.client.jobs() if "sleep(297)" in job.code)
+    wait_until(lambda: cluster.client.job(ours.id).done, 60, "the end of the job")
+    assert cluster.client.job(ours.id).status == "cancelled"
+
+
+def test_the_asynchronous_sdk_gets_the_same(server_url: str) -> None:
+    """Two contexts at the same time."""
+    found = with_sdk(
+        """
+import asyncio
+from e2b_code_interpreter import AsyncSandbox
+async def main():
+    sandbox = await AsyncSandbox.create(debug=True)
+    contexts = [await sandbox.create_code_context() for _ in range(2)]
+    ran = await asyncio.gather(*(sandbox.run_code(f"{n} + 40", context=c) for n, c in enumerate(contexts)))
+    return [one.text for one in ran]
+print(json.dumps(asyncio.run(main())))
+""",
+        server_url,
+    )
+    assert found == ["40", "41"]
+
+
+def test_files_and_commands_are_refused_in_one_line(server_url: str) -> None:
+    """Each operation of the SDK raises its own error with our words, at once."""
+    found = with_sdk(
+        """
+from e2b import SandboxException
+said = []
+for refused in (
+    lambda: sandbox.files.write("a.txt", "a"),
+    lambda: sandbox.files.read("a.txt"),
+    lambda: sandbox.files.list("."),
+    lambda: sandbox.files.exists("a.txt"),
+    lambda: sandbox.files.remove("a.txt"),
+    lambda: sandbox.commands.run("ls"),
+    lambda: sandbox.commands.list(),
+):
+    try:
+        refused()
+    except SandboxException as err:
+        said.append(str(err))
+print(json.dumps(said))
+""",
+        server_url,
+    )
+    assert [next(word for word in ("files are", "commands are") if word in text) for text in found] == (
+        ["files are"] * 5 + ["commands are"] * 2
+    )
+    assert not any("\n" in text for text in found)
+
+
 def test_what_is_not_available_is_refused_in_one_line(server_url: str) -> None:
     """Another language, an environment, no JSON, another site's page, a broken cell."""
     run = f"{server_url}/execute"

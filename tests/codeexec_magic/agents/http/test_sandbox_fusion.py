@@ -70,3 +70,24 @@ def test_what_is_not_available_is_said(server_url: str) -> None:
         answer = httpx.post(f"{server_url}/run_code", json=body, timeout=60).json()
         assert answer["status"] == "SandboxError"
         assert word in answer["message"]
+
+
+def test_the_asynchronous_sdk_gets_the_same_and_other_operations_are_refused(server_url: str) -> None:
+    """The SDK raises an error with our words."""
+    program = """
+import asyncio, json
+from sandbox_fusion import RunCodeRequest, RunJupyterRequest, run_code_async, run_jupyter
+ran = asyncio.run(run_code_async(RunCodeRequest(code="print(6 * 7)", language="python")))
+try:
+    run_jupyter(RunJupyterRequest(cells=["1"]), max_attempts=1)
+except Exception as err:
+    said = str(err)
+print(json.dumps([ran.run_result.stdout, said]))
+"""
+    env = {**os.environ, "SANDBOX_FUSION_ENDPOINT": server_url}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed, said = json.loads(done.stdout.splitlines()[-1])
+    assert printed == "42\n"
+    assert "only /run_code is available" in said
