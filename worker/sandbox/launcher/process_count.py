@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -56,6 +57,23 @@ class ProcessCount:
             if self._pending.pop(thread, None) is not None and self._arrived:
                 self._arrived -= 1
         return len(present) + len(self._pending) - self._arrived
+
+
+class Walk:
+    """Lists a run's processes where no control group does, by walks from parents to children.
+
+    A thread that ends during a walk hands its children to a thread that may have been read before. So there are two
+    walks each time, and a process that was found once is listed until it is gone.
+    """
+
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        self._pids = pids
+        self._found: set[int] = set()
+
+    def __call__(self) -> set[int]:
+        there = {pid for pid in self._found if os.path.exists(f"/proc/{pid}")}  # noqa: PTH110 - many times a second
+        self._found = there.union(self._pids(), self._pids())
+        return self._found
 
 
 def _is_back(thread: int, number: int, allowed_at: float) -> bool:

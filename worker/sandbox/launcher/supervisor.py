@@ -16,7 +16,7 @@ from typing import Final
 
 from ..linux import file_locks, syscall_table, syscalls, user_notification
 from ..linux.user_notification import Notice
-from .process_count import ProcessCount
+from .process_count import ProcessCount, Walk
 from .process_tree import ProcessTree
 
 #: how long a refusal takes, and how often a lock that is waited for is tried: a bomb of forks must not become the
@@ -42,7 +42,7 @@ class Supervisor:
         self._holder = tree.level >= 2 and tree.group is not None and tree.host.fast_fork
         # a control group lists one more process: that holder, or at level 1 the cell's parent
         more = 1 if tree.group is not None and (self._holder or tree.level < 2) else 0
-        self._processes = ProcessCount(tree.group.processes if tree.group else tree.pids, processes + more)
+        self._processes = ProcessCount(tree.group.processes if tree.group else Walk(tree.pids), processes + more)
         self._waiting: list[tuple[Notice, bool]] = []  #: calls without an answer yet, and whether they are locks
         self._due = float("inf")
         self.refused = 0

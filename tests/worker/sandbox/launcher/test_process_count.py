@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import wait_until
-from worker.sandbox.launcher.process_count import ProcessCount
+from worker.sandbox.launcher.process_count import ProcessCount, Walk
 from worker.sandbox.linux import procfs
 from worker.sandbox.linux.user_notification import Notice
 
@@ -82,3 +82,17 @@ def test_processes_that_are_seen_count_once(thread: int) -> None:
     assert not count.admit(_notice(os.getpid(), _OTHER_CALL))
     processes.remove(3)
     assert count.admit(_notice(os.getpid(), _OTHER_CALL))
+
+
+def test_a_process_that_one_walk_misses_is_listed_until_it_is_gone(thread: int) -> None:
+    """What one of two walks finds is there, and stays there while it lives although later walks miss it."""
+    answers: list[list[int]] = [[], [thread], [], []]
+    walk = Walk(lambda: answers.pop(0))
+    assert walk() == {thread}
+    assert walk() == {thread}
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    answers = [[ended.pid], [], [], []]
+    walk = Walk(lambda: answers.pop(0))
+    walk()
+    assert walk() == set()
