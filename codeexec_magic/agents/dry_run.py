@@ -37,7 +37,7 @@ class DryRun:
     line: int | None = None  #: where, from 1
     needs: tuple[str, ...] = ()  #: names that the code uses, does not bind, and was not given as inputs
     imports: tuple[str, ...] = ()  #: top-level modules that it imports
-    lacking: tuple[str, ...] = ()  #: those of them that the workers do not have
+    lacking: tuple[str, ...] = ()  #: modules in ``imports`` that the workers do not have
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""

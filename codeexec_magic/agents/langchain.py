@@ -12,7 +12,7 @@ def langchain_tool(client: Client | None = None) -> StructuredTool:
     """The tool, for ``bind_tools`` or an agent.
 
     Args:
-        client: the cluster; by default that of the environment.
+        client: runs the code; by default a client for the cluster that the environment names.
     """
 
     def run(code: str, timeout_s: float = 60.0) -> str:

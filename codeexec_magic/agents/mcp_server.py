@@ -46,7 +46,7 @@ class Verdict(BaseModel):
     pictures: int = Field(default=0, description="how many follow")
     values: dict[str, Any] = Field(
         default_factory=dict,
-        description="values of the names in outputs; one that is no JSON comes as its type and text",
+        description="values of the names in outputs; a value that JSON cannot hold comes as its type and text",
     )
     lost: dict[str, str] = Field(default_factory=dict, description="why others did not come back")
 

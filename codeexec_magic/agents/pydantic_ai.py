@@ -14,7 +14,7 @@ def pydantic_ai_tool(client: Client | None = None) -> Tool[Any]:
     """The tool, for ``Agent(tools=[...])``.
 
     Args:
-        client: the cluster; by default that of the environment.
+        client: runs the code; by default a client for the cluster that the environment names.
     """
 
     def run(code: str, timeout_s: float = 60.0) -> str:

@@ -1,4 +1,4 @@
-"""The one call that every interface for agents is made of."""
+"""Runs code for agents: every interface for agents calls ``remote_exec`` or ``submit``."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def remote_exec(
         memory: limit for its whole process tree, like ``"512MB"``; a number is in MB. Default 1024.
         queue: where to run it.
         cache: True takes and stores cached results; by default every call runs.
-        client: the cluster; by default that of the environment, shared by all calls.
+        client: runs the code; by default one client, shared by all calls, for the cluster that the environment names.
         dry_run: only look at the code: whether it parses, which names it needs, which imports the workers lack.
 
     Raises:
@@ -111,7 +111,7 @@ def submit(
     queue: str = QUEUE_DEFAULT,
     cache: bool | str = False,
 ) -> Job:
-    """The same without waiting; the arguments are those of :func:`remote_exec`.
+    """Submit code as :func:`remote_exec` does, without waiting; the arguments are the same.
 
     Raises:
         BadRequest, QueueFull, ClusterError: as :func:`remote_exec`.

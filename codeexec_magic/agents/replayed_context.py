@@ -1,7 +1,7 @@
 """State between cells without a process that keeps it: what ran before runs again, silently, in each fresh sandbox.
 
-That is slow when earlier cells were, and their side effects happen again; what it costs is bounded by the limits of one
-cell. A cell that failed is not kept.
+A cell is slow if the cells before it were slow, and their side effects happen again. The limits of one cell bound the
+cost of the whole replay. A cell that failed is not kept.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def call_function(arguments: str, client: Client | None = None) -> str:
 
     Args:
         arguments: JSON, as the model wrote it.
-        client: the cluster; by default that of the environment.
+        client: runs the code; by default a client for the cluster that the environment names.
 
     Raises:
         QueueFull, ClusterError: nothing can be run now.
@@ -58,7 +58,7 @@ def run_python(code: str, timeout_s: float = _TIMEOUT_S, *, client: Client | Non
     Args:
         code: a notebook cell.
         timeout_s: seconds it may take.
-        client: the cluster; by default that of the environment.
+        client: runs the code; by default a client for the cluster that the environment names.
 
     Raises:
         QueueFull, ClusterError: nothing can be run now.

@@ -27,7 +27,7 @@ class CodeexecExecutor(RemotePythonExecutor):
     """Runs an agent's steps, each in a fresh sandbox in which the earlier ones run again first.
 
     Args:
-        client: the cluster; by default that of the environment.
+        client: runs the code; by default a client for the cluster that the environment names.
         timeout: seconds of one step with all before it.
         logger: of the agent.
     """
@@ -53,7 +53,7 @@ class CodeexecExecutor(RemotePythonExecutor):
         result = job.result()
         logs = output_text(result)
         if result.error is not None and result.error.ename == self.FINAL_ANSWER_EXCEPTION:
-            # its own safe format; what is a pickle is refused
+            # the SDK's own safe format; pickles are refused
             return CodeOutput(self._deserialize_final_answer(result.error.evalue, False), logs, True)
         if not result.success:
             raise AgentError(f"{logs}\n{error_text(result)}".strip(), self.logger)

@@ -112,7 +112,7 @@ def _texts(events: Iterable[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _without_overwritten(text: str) -> str:
-    """Each line as a terminal shows it at last: what a progress bar wrote over is left out.
+    """Each line as a terminal finally shows it, without the text that a progress bar overwrote.
 
     Lines are cut at carriage returns, not matched by a pattern: the text is hostile and may be megabytes long.
 

@@ -10,14 +10,14 @@ from typing import Final
 
 from codeexec_magic.display import html_clean, latex
 
-#: Longer Markdown is shown as its source (characters): with some texts mistune takes a time that grows with the square
-#: of their length, seconds for this one.
+#: Longer Markdown is shown as its source (characters). For some texts the time of mistune grows with the square of
+#: the length; it is seconds at this length.
 MAX_LENGTH: Final = 40_000
 #: At most so many formulas are typeset.
 _MAX_FORMULAS: Final = 500
 #: Code, in which no formula is looked for; then the delimiters of formulas.
-#: Every alternative stops where another one could begin, so that a text without the ends is read once and not for
-#: each beginning again.
+#: Every alternative stops where another alternative could begin. So a text that opens many formulas or code spans
+#: and closes none is read once, not once for each opening.
 _CODE_OR_MATH: Final = re.compile(
     r"(?P<code>^(?P<fence>```++|~~~++)[^\n]*+\n.*?(?:^(?P=fence)[^\n]*$|\Z)|(?<!`)(?P<ticks>`++)[^`]{1,2000}+(?P=ticks))"
     r"|(?P<math>\$\$[^$]{1,20000}\$\$|(?<![\\$\w])\$(?![\s$])[^$\n]{1,2000}(?<![\s\\])\$(?!\d)"

@@ -24,7 +24,7 @@ from codeexec_magic.errors import BadRequest, CodeExecError
 from codeexec_magic.hostile_text import one_line
 from codeexec_magic.job import Job
 
-#: contexts that are kept; the one used least recently goes first
+#: how many contexts are kept; beyond that, the least recently used context is dropped
 _CONTEXTS_LIMIT: Final = 1000
 #: name of a result's form in the protocol, by MIME type
 _FORMS: Final = {
@@ -95,7 +95,7 @@ class Contexts:
         return answer
 
     def _get(self, request: Request, context_id: str) -> _Context:
-        """The context of the request's sandbox; the default one is made when it is first used."""
+        """A context of the request's sandbox; the default context is made on its first use."""
         key = (_sandbox(request), context_id)
         with self._lock:
             context = self._found.pop(key, None)

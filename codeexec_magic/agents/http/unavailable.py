@@ -1,4 +1,4 @@
-"""What the compatible protocols offer and this server does not: each operation is refused in one line."""
+"""Refuses, in one line each, the operations of the compatible protocols that this server does not have."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _interval(encoder: Encoder, value: Any, path: str) -> Encoded:
 
 
 def _array(encoder: Encoder, value: Any, path: str) -> Encoded:
-    """An extension array by what it is made of."""
+    """Encode an extension array as the arrays and settings that it is made of."""
     import pandas as pd
 
     kind, dtype = type(value).__name__, value.dtype
